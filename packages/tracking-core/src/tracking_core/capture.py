@@ -1,0 +1,165 @@
+"""Values on their way in: whatever a training loop holds becomes plain data, copied at the call.
+
+Arrays, tensors, pictures and figures of other libraries are recognised without importing those
+libraries (`tracking_core.media`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from tracking_core.errors import UnfitValueError
+from tracking_core.media import medium_of
+from tracking_core.plain import NOT_PLAIN, plain_value, text, type_name
+from tracking_core.records import LoggedImage, Media, Value
+from tracking_core.values import Image, Layout
+
+__all__ = ["Rejected", "capture", "capture_images", "capture_tags"]
+
+DEEPEST = 16  # nested dicts beyond this are a mistake
+
+
+class Rejected(NamedTuple):
+    """A value that could not be taken: where it was, its type, and why."""
+
+    key: str
+    type: str
+    reason: str
+
+
+def capture(values: Mapping[Any, Any]) -> tuple[dict[str, Value], list[Rejected]]:
+    """Plain copies of all `values` that can be taken, and what could not be.
+
+    Never raises for anything that `values` holds.
+    """
+    return _captured(values, _one_value)
+
+
+def capture_images(
+    values: Mapping[Any, Any], layout: str | None = None
+) -> tuple[dict[str, Value], list[Rejected]]:
+    """Like `capture` for values that are all pictures: one each, a list, or a batch of them.
+
+    A value may be a list of anything that `Image` takes, or an array or tensor with a leading batch
+    axis. `layout` may have that axis too (``"NHWC"``).
+    """
+    # Checked when it is used, so that a wrong one costs these pictures and not the training.
+    one_layout = cast(Layout | None, layout and layout.removeprefix("N"))
+    return _captured(values, partial(_pictures, layout=one_layout))
+
+
+def capture_tags(tags: object) -> dict[str, str | None]:
+    """Tags as text: a mapping is key-value, a string one label, anything iterable labels."""
+    if isinstance(tags, Mapping):
+        return {
+            text(str(key)): None if value is None else text(str(value))
+            for key, value in tags.items()
+        }
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        return {text(str(tags)): None}
+    return {text(str(tag)): None for tag in tags}
+
+
+def _captured(
+    values: Mapping[Any, Any], read: Callable[[str, Any], Value]
+) -> tuple[dict[str, Value], list[Rejected]]:
+    taken: dict[str, Value] = {}
+    rejected: list[Rejected] = []
+    try:
+        if not isinstance(values, Mapping):
+            raise UnfitValueError("what is logged must be a dict of names and values")
+        _capture_into(taken, rejected, values, read, "", (id(values),))
+    except Exception as error:
+        rejected.append(Rejected("", type_name(values), _reason(error)))
+    return taken, rejected
+
+
+def _capture_into(
+    taken: dict[str, Value],
+    rejected: list[Rejected],
+    values: Mapping[Any, Any],
+    read: Callable[[str, Any], Value],
+    parent: str,
+    path: tuple[int, ...],
+) -> None:
+    """Sort `values`, which lie below the key `parent` and the dicts whose ids are `path`."""
+    for given, value in values.items():
+        key, kind = given, type(value)
+        try:
+            if type(given) is not str or not given.isascii():
+                key = text(str(given))
+            if key in taken:
+                raise UnfitValueError("another value of the same call has this key as text")
+            if kind is float or kind is bool:
+                taken[key] = value
+            elif isinstance(value, Mapping):
+                if id(value) in path:
+                    raise UnfitValueError("this is the dict that it is in")
+                if len(path) == DEEPEST:
+                    raise UnfitValueError(f"nested deeper than {DEEPEST} levels")
+                inner: dict[str, Value] = {}
+                _capture_into(inner, rejected, value, read, f"{parent}{key}/", (*path, id(value)))
+                if inner:
+                    taken[key] = inner
+            else:
+                taken[key] = read(key, value)
+        except Exception as error:
+            # Reading a stranger's object may raise anything; the other values still have to land.
+            name = key if type(key) is str else type_name(key)
+            rejected.append(Rejected(parent + name, type_name(value), _reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (UnfitValueError, OSError)):
+        return str(error)
+    # The text of a foreign error may hold the value, and a value may be a secret.
+    return f"reading it raised {type_name(error)}"
+
+
+def _one_value(key: str, value: object) -> Value:
+    plain = plain_value(value)
+    if plain is not NOT_PLAIN:
+        return plain  # type: ignore[return-value]  # only plain values are not NOT_PLAIN
+    if isinstance(value, (list, tuple)):
+        return _media_list([medium_of(key, item) for item in value])
+    medium = medium_of(key, value)
+    if medium is None:
+        raise UnfitValueError(_remedy(value))
+    return medium
+
+
+def _pictures(key: str, value: Any, layout: Layout | None) -> Value:
+    if getattr(value, "ndim", None) == 4:
+        value = list(value)
+    items = value if isinstance(value, (list, tuple)) else [value]
+    wrapped = [
+        item if isinstance(item, (Image, LoggedImage)) else Image(item, layout=layout)
+        for item in items
+    ]
+    return _media_list([medium_of(key, item) for item in wrapped])
+
+
+def _media_list(media: list[Media | None]) -> list[Media]:
+    found = [medium for medium in media if medium is not None]
+    if not found or len(found) != len(media):
+        raise UnfitValueError(
+            "a list of numbers or other objects is no value: "
+            "wrap it in Histogram(...), Table(...) or Image(...), or log each under its own key"
+        )
+    return found
+
+
+def _remedy(value: object) -> str:
+    if hasattr(value, "columns"):
+        return "wrap a dataframe in Table(dataframe=...)"
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return (
+            f"an array of shape {tuple(shape)} is no value: "
+            "wrap it in Histogram(...), Image(...), Audio(...) or Video(...)"
+        )
+    return (
+        "such an object is no value: log a number, a text, or one of tracking_core's typed values"
+    )

@@ -1,0 +1,86 @@
+"""What could not be stored: counted each time, said once.
+
+Nothing here ever raises: a warning that the program has turned into an error goes to the
+``tracking`` logger instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from types import FrameType
+from typing import NamedTuple
+
+from tracking_core.errors import TrackingWarning
+
+__all__ = ["Rejection", "Rejections", "say"]
+
+logger = logging.getLogger("tracking")
+
+MOST_KEYS_SAID = 100
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+class Rejection(NamedTuple):
+    """Values of one key and type that could not be stored, and why. Never the value."""
+
+    key: str
+    type: str
+    reason: str
+
+
+class Rejections:
+    """The values that one tracker, or the facade, could not store.
+
+    Args:
+        who: named in the warnings, such as ``"tracker 'mlflow'"``.
+    """
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._counts: Counter[Rejection] = Counter()
+        self._said: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, key: str, type: str, reason: str) -> None:
+        """Count one value, and warn if it is the first of its key."""
+        with self._lock:
+            self._counts[Rejection(key, type, reason)] += 1
+            first = key not in self._said and len(self._said) < MOST_KEYS_SAID
+            if first:
+                self._said.add(key)
+            last = first and len(self._said) == MOST_KEYS_SAID
+        if first:
+            rest = "; further keys are counted and no longer reported" if last else ""
+            say(f"{self._who} could not store {key!r} ({type}): {reason}{rest}")
+
+    @property
+    def counts(self) -> Mapping[Rejection, int]:
+        """How often each kind of value was rejected."""
+        with self._lock:
+            return dict(self._counts)
+
+
+def say(message: str) -> None:
+    """Warn the user about `message`, at the line of theirs that led here."""
+    try:
+        warnings.warn(message, TrackingWarning, stacklevel=_frames_of_ours())
+    except TrackingWarning:
+        logger.warning(message)
+
+
+def _frames_of_ours() -> int:
+    """How far up the caller of our outermost frame is: a tracker's code may lie between ours."""
+    frame: FrameType | None = sys._getframe(1)
+    level, outermost = 1, 1
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            outermost = level
+        frame, level = frame.f_back, level + 1
+    return outermost + 1

@@ -1,0 +1,118 @@
+"""What a value is meant to be: the typed values that a training loop can log.
+
+Making one costs nothing and can't fail: it only keeps its arguments, and `tracking_core.capture`
+looks inside when the value is logged. So an array may change after the call, not before it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Artifact", "Audio", "Histogram", "Image", "Layout", "Table", "Video", "base_name"]
+
+Layout: TypeAlias = Literal["HW", "HWC", "CHW"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One picture.
+
+    Args:
+        data: numpy, torch or JAX array of shape (H, W), (H, W, C) or (C, H, W) with 1 to 4
+            channels; a PIL image; a matplotlib figure; or the path of a picture file, which is
+            kept as it is. Bytes are 0..255; floats are 0..1 or 0..255, and where they are neither
+            they are stretched from their smallest to their largest value; booleans are black and
+            white; 16-bit integers lose their lower byte.
+        caption: text shown beside it.
+        layout: which axis is which, where the shape alone leaves a doubt. Without it the last axis
+            holds the channels if it can (numpy, JAX), for torch the first if it can.
+    """
+
+    data: object
+    caption: str | None = None
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table, from `columns` and rows (`data`), or from a pandas or polars `dataframe`.
+
+    Rows are sequences as long as `columns`, or mappings. Cells that are no plain values are kept
+    as their text.
+    """
+
+    columns: Sequence[str] | None = None
+    data: Iterable[Any] | None = None
+    dataframe: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """A distribution, from numbers (`data`, any shape) or from ready `counts` and `edges`.
+
+    Args:
+        data: array, tensor or sequence; sorted into `bins` bins of equal width.
+        counts: how many values each bin holds.
+        edges: the bins' borders, one more than `counts`.
+        bins: number of bins for `data`.
+    """
+
+    data: object = None
+    counts: Sequence[float] | None = None
+    edges: Sequence[float] | None = None
+    bins: int = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """Sound.
+
+    Args:
+        data: array of shape (samples,), (samples, channels) or (channels, samples), floats in
+            -1..1 or 16-bit integers; or the path of a sound file, which is kept as it is.
+        sample_rate: samples a second; needed for an array.
+        caption: text shown beside it.
+    """
+
+    data: object
+    sample_rate: int | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Video:
+    """Moving pictures.
+
+    Args:
+        data: array of shape (T, H, W), (T, H, W, C) or (T, C, H, W), values as in `Image`; or the
+            path of a video file, which is kept as it is.
+        fps: frames a second.
+        caption: text shown beside it.
+        layout: which axis of a frame is which, as in `Image`.
+    """
+
+    data: object
+    fps: float = 10.0
+    caption: str | None = None
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Artifact:
+    """A file or a directory that goes to the run's artifacts.
+
+    Args:
+        path: where it is now.
+        artifact_path: folder among the artifacts; without it the key it is logged under.
+    """
+
+    path: str | os.PathLike[str]
+    artifact_path: str | None = None
+
+
+def base_name(path: object) -> str:
+    """The last part of a path: the key that a file is logged under when it was given none."""
+    return os.path.basename(os.path.normpath(str(path)))

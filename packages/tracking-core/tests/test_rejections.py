@@ -1,0 +1,45 @@
+"""What could not be stored is counted each time and said once."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+
+from tracking_core.rejections import MOST_KEYS_SAID, Rejection, Rejections, say
+
+
+def test_each_key_is_said_once_and_counted_always() -> None:
+    rejections = Rejections("tracker 'x'")
+    with pytest.warns(UserWarning) as said:
+        for _ in range(5):
+            rejections.add("a", "int", "too large")
+        rejections.add("a", "str", "too long")
+        rejections.add("b", "int", "too large")
+    assert [str(warning.message) for warning in said] == [
+        "tracker 'x' could not store 'a' (int): too large",
+        "tracker 'x' could not store 'b' (int): too large",
+    ]
+    assert rejections.counts == {
+        Rejection("a", "int", "too large"): 5,
+        Rejection("a", "str", "too long"): 1,
+        Rejection("b", "int", "too large"): 1,
+    }
+
+
+def test_endless_keys_do_not_warn_endlessly() -> None:
+    rejections = Rejections("log()")
+    with pytest.warns(UserWarning) as said:
+        for number in range(3 * MOST_KEYS_SAID):
+            rejections.add(f"key {number}", "int", "too large")
+    assert len(said) == MOST_KEYS_SAID
+    assert "no longer reported" in str(said[-1].message)
+    assert len(rejections.counts) == 3 * MOST_KEYS_SAID
+
+
+def test_a_warning_that_is_an_error_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), caplog.at_level(logging.WARNING, logger="tracking"):
+        warnings.simplefilter("error")
+        say("something")
+    assert caplog.messages == ["something"]
