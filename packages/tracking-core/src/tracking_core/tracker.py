@@ -1,0 +1,405 @@
+"""What a tracker is.
+
+`GeneralTracker` is the contract: a class written for Accelerate needs nothing but a changed import.
+`RecordTracker` is the shorter way to a complete tracker: one method, `deliver`, takes everything.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from tracking_core.capture import capture, capture_images, capture_tags
+from tracking_core.config import plain_config
+from tracking_core.encoding import markdown
+from tracking_core.errors import StepError
+from tracking_core.plain import type_name
+from tracking_core.process import PartialState
+from tracking_core.records import (
+    Config,
+    End,
+    Log,
+    LoggedFile,
+    LoggedImage,
+    LoggedTable,
+    Plain,
+    Record,
+    Status,
+    Tags,
+    Value,
+    flat,
+    media_list,
+)
+from tracking_core.rejections import Rejections
+from tracking_core.values import Artifact, Table, base_name
+
+__all__ = ["GeneralTracker", "NullTracker", "RecordTracker", "end", "on_main_process", "whole_step"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def on_main_process(function: Method) -> Method:
+    """`function`, a method of a tracker, made to do nothing off the main process.
+
+    Whether it applies is read from ``self.main_process_only`` when the method is *called*; only if
+    that is true is the state of the process looked at.
+    """
+
+    @functools.wraps(function)
+    def execute_on_main_process(self: GeneralTracker, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self, "main_process_only", False) and not PartialState().is_main_process:
+            return None
+        return function(self, *args, **kwargs)
+
+    return cast(Method, execute_on_main_process)
+
+
+class GeneralTracker:
+    """A place that a run is logged to.
+
+    A subclass needs `name`, `requires_logging_directory`, the property `tracker` and the method
+    `log`. It keeps its constructor's arguments and does the rest in `start`: constructing a tracker
+    imports no library, makes no file and does not look at the process.
+
+    Everything beyond `log` has a default here that turns what it is given into something that `log`
+    or `store_init_configuration` can take, so nothing is dropped; override what the library does
+    better. A subclass that takes everything as records is shorter: see `RecordTracker`.
+
+    Attributes:
+        name: what users ask for it by, such as ``"wandb"``.
+        requires_logging_directory: whether it is constructed with a directory as second argument.
+        main_process_only: whether `on_main_process` applies to its methods.
+    """
+
+    name: str
+    requires_logging_directory: bool
+    main_process_only: bool = True
+
+    if TYPE_CHECKING:
+        # Only declared: a subclass that forgets it must be told so.
+        @property
+        def tracker(self) -> Any:
+            """The library's own object, once `start` has made it."""
+
+    def __init__(self, _blank: bool = False) -> None:
+        if _blank:
+            return
+        missing = [
+            f"`{attribute}`"
+            for attribute in ("name", "requires_logging_directory", "tracker")
+            if attribute not in dir(self)
+        ]
+        if missing:
+            raise NotImplementedError(
+                "The implementation for this tracker class is missing the following required "
+                "attributes. Please define them in the class definition: " + ", ".join(missing)
+            )
+
+    def start(self) -> None:
+        """Begin the native run: import the library, open files, connect."""
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        """Store `values` as the run's hyperparameters."""
+
+    def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
+        """Store `values` at `step`; `kwargs` go to the library where it knows them."""
+
+    def log_images(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
+        """Store pictures: one, a list or a batch for each key. By default `log` gets a text."""
+        captured, _ = capture_images(values, kwargs.pop("dataformats", None))
+        notes = {key: _note(media_list(value)) for key, value in flat(captured)}
+        self.log(notes, step=step, **kwargs)
+
+    def log_table(
+        self,
+        table_name: str,
+        columns: Sequence[str] | None = None,
+        data: Iterable[Any] | None = None,
+        dataframe: object = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Store a table, given as rows or as a dataframe. By default `log` gets it as Markdown."""
+        captured, _ = capture({table_name: Table(columns, data, dataframe)})
+        notes = {
+            key: markdown(value)
+            for key, value in captured.items()
+            if isinstance(value, LoggedTable)
+        }
+        self.log(notes, step=step, **kwargs)
+
+    def log_artifact(
+        self, local_path: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        """Keep a file, in the folder `artifact_path` of the run's artifacts.
+
+        By default `log` gets a text with its place and size.
+        """
+        name = os.path.join("artifacts", artifact_path or "", os.path.basename(local_path))
+        path = os.path.abspath(local_path)
+        self.log({name: f"{path} ({os.path.getsize(path)} bytes)"}, step=None)
+
+    def log_artifacts(
+        self, local_dir: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        """Keep every file below a directory. By default each goes to `log_artifact`."""
+        for folder, _, names in sorted(os.walk(local_dir)):
+            inner = os.path.relpath(folder, local_dir)
+            parts = [part for part in (artifact_path, inner) if part and part != os.curdir]
+            for name in sorted(names):
+                self.log_artifact(os.path.join(folder, name), os.path.join("", *parts) or None)
+
+    def set_tags(self, tags: object) -> None:
+        """Tag the run: labels or a mapping. By default they are part of the configuration."""
+        self.store_init_configuration({"tags": capture_tags(tags)})
+
+    def identity(self) -> dict[str, Plain]:
+        """Plain data that names the native run, for `resume` to find it again."""
+        return {}
+
+    def resume(self, identity: Mapping[str, Plain]) -> None:
+        """Called before `start`, which then goes on with the run that `identity` names."""
+
+    def finish(self, status: Status = "finished") -> None:
+        """End the native run as finished, failed or killed, and give back what it holds."""
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        """Take `records` in order. When it returns, the library has them.
+
+        By default each goes to the method above that fits. Override it where the library is faster
+        in batches.
+        """
+        for record in records:
+            match record:
+                case Config():
+                    self.store_init_configuration(record.values)
+                case Tags():
+                    self.set_tags(record.values)
+                case Log():
+                    self._deliver_log(record)
+                case End():
+                    pass  # finish() says it, once the last record has been taken
+
+    def reject(self, key: str, value: object, reason: str) -> None:
+        """Count a value that this tracker can't store, and warn once for its key."""
+        self.rejections.add(key, type_name(value), reason)
+
+    @property
+    def rejections(self) -> Rejections:
+        """The values that this tracker could not store."""
+        # Made on first use: a subclass need not call our constructor.
+        found: Rejections = self.__dict__.setdefault(
+            "_rejections", Rejections(f"tracker {self.name!r}")
+        )
+        return found
+
+    def _deliver_log(self, record: Log) -> None:
+        options = self._options_that_log_takes(record)
+        scalars, pictures, rest = _sorted_out(record.values)
+        if scalars:
+            self.log(scalars, step=record.step, **options)
+        if pictures:
+            self.log_images(pictures, step=record.step)
+        for key, media in rest:
+            for medium in media:
+                if isinstance(medium, LoggedTable):
+                    self.log_table(key, columns=medium.columns, data=medium.rows, step=record.step)
+                elif isinstance(medium, LoggedFile):
+                    keep = self.log_artifacts if medium.directory else self.log_artifact
+                    keep(medium.path, medium.artifact_path or None)
+                else:
+                    self.log({key: _note([medium])}, step=record.step)
+
+    def _options_that_log_takes(self, record: Log) -> dict[str, Any]:
+        options = record.options.get(self.name, {})
+        parameters = inspect.signature(self.log).parameters.values()
+        if not options or any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return options
+        known = {p.name for p in parameters}
+        for name in options.keys() - known:
+            self.reject(f"log_kwargs[{name!r}]", options[name], "its log() has no such argument")
+        return {name: value for name, value in options.items() if name in known}
+
+
+class RecordTracker(GeneralTracker):
+    """A tracker whose public methods all end in `deliver`.
+
+    A subclass defines `name`, `requires_logging_directory`, `tracker`, `start`, `deliver` and
+    `finish`. Whatever users hand to `log`, `log_images`, ... arrives in `deliver` as one record,
+    the same that a delivery lane brings.
+    """
+
+    _next_position = 0
+
+    @on_main_process
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self.deliver([Config(plain_config(values), time.time())])
+
+    @on_main_process
+    def set_tags(self, tags: object) -> None:
+        self.deliver([Tags(capture_tags(tags), time.time())])
+
+    @on_main_process
+    def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
+        self._deliver_captured(capture(values), step, kwargs)
+
+    @on_main_process
+    def log_images(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
+        layout = kwargs.pop("dataformats", None)
+        self._deliver_captured(capture_images(values, layout), step, kwargs)
+
+    @on_main_process
+    def log_table(
+        self,
+        table_name: str,
+        columns: Sequence[str] | None = None,
+        data: Iterable[Any] | None = None,
+        dataframe: object = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        table = Table(columns, data, dataframe)
+        self._deliver_captured(capture({table_name: table}), step, kwargs)
+
+    @on_main_process
+    def log_artifact(
+        self, local_path: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        artifact = Artifact(local_path, artifact_path or "")
+        self._deliver_captured(capture({base_name(local_path): artifact}), None, {})
+
+    @on_main_process
+    def log_artifacts(
+        self, local_dir: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        self.log_artifact(local_dir, artifact_path)
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define deliver(records)")
+
+    def _deliver_captured(
+        self,
+        captured: tuple[dict[str, Value], list[Any]],
+        step: object,
+        options: dict[str, Any],
+    ) -> None:
+        values, rejected = captured
+        for rejection in rejected:
+            self.rejections.add(*rejection)
+        try:
+            number = whole_step(step)
+        except StepError as error:
+            raise StepError(f"tracker {self.name!r}: {error}") from None
+        position = self._next_position if number is None else number
+        self._next_position = position + 1
+        self.deliver([Log(values, number, position, time.time(), {self.name: options})])
+
+
+class NullTracker(GeneralTracker):
+    """What stands in for a tracker where nothing is logged: takes every call and does nothing.
+
+    Any attribute is again such an object, so ``get_tracker("wandb").run.log(...)`` is safe on every
+    rank. It is false, so ``if tracker:`` tells it from a real one.
+    """
+
+    name = "null"
+    requires_logging_directory = False
+
+    def __init__(self) -> None:
+        super().__init__(_blank=True)
+
+    @property
+    def tracker(self) -> NullTracker:
+        return self
+
+    def __getattribute__(self, attribute: str) -> Any:
+        if attribute.startswith("__") or attribute in ("name", "requires_logging_directory"):
+            return super().__getattribute__(attribute)
+        return self
+
+    def __call__(self, *args: object, **kwargs: object) -> NullTracker:
+        return self
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __enter__(self) -> NullTracker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def whole_step(step: object) -> int | None:
+    """`step` as a Python integer; None stays None.
+
+    Takes anything that is a whole number: numpy integers, integer tensors of one element, 3.0.
+
+    Raises:
+        StepError: it is no whole number.
+    """
+    if step is None or type(step) is int:
+        return step
+    try:
+        return operator.index(step)  # type: ignore[arg-type]  # that is what is being asked
+    except Exception:  # tensors raise their own types
+        pass
+    try:
+        if not isinstance(step, (str, bytes)) and float(step).is_integer():  # type: ignore[arg-type]  # likewise
+            return int(step)  # type: ignore[call-overload, no-any-return]  # likewise
+    except Exception:
+        pass
+    raise StepError(
+        f"a step must be an integer, not a {type_name(step)}: "
+        "pass step=int(...), or leave it out to count the calls"
+    )
+
+
+def end(tracker: GeneralTracker, status: Status) -> None:
+    """Call ``tracker.finish(status)``, or ``finish()`` where it takes no argument."""
+    try:
+        inspect.signature(tracker.finish).bind(status)
+    except TypeError:
+        tracker.finish()
+    else:
+        tracker.finish(status)
+
+
+def _sorted_out(
+    values: Mapping[str, Value],
+) -> tuple[dict[str, Value], dict[str, Value], list[tuple[str, Sequence[Any]]]]:
+    """What `log`, `log_images` and the other methods of a tracker take of one row."""
+    scalars: dict[str, Value] = {}
+    pictures: dict[str, Value] = {}
+    rest: list[tuple[str, Sequence[Any]]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            inner, inner_pictures, inner_rest = _sorted_out(value)
+            if inner:
+                scalars[key] = inner
+            pictures.update({f"{key}/{name}": media for name, media in inner_pictures.items()})
+            rest.extend((f"{key}/{name}", media) for name, media in inner_rest)
+        elif media := media_list(value):
+            if all(isinstance(medium, LoggedImage) for medium in media):
+                pictures[key] = list(media)
+            else:
+                rest.append((key, media))
+        else:
+            scalars[key] = value
+    return scalars, pictures, rest
+
+
+def _note(media: Sequence[Any]) -> str:
+    """A line of text that stands for media where there is nothing but text."""
+    parts = []
+    for medium in media:
+        kind = type(medium).__name__.removeprefix("Logged").lower()
+        size = f" {medium.width}x{medium.height}" if getattr(medium, "width", 0) else ""
+        caption = getattr(medium, "caption", None)
+        parts.append(kind + size + (f" ({caption})" if caption else ""))
+    return ", ".join(parts)
