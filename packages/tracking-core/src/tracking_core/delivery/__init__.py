@@ -1,0 +1,1 @@
+"""How records reach trackers: one lane per tracker, so that none can hurt another."""

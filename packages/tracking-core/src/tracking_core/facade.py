@@ -1,0 +1,373 @@
+"""One call in, every tracker behind it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, get_args
+
+from tracking_core.capture import Rejected, capture, capture_images, capture_tags
+from tracking_core.config import plain_config
+from tracking_core.delivery.inline import InlineLane
+from tracking_core.delivery.lane import Lane, TrackerStatus
+from tracking_core.errors import (
+    AlreadyStartedError,
+    NotStartedError,
+    StepError,
+    UnknownTrackerError,
+)
+from tracking_core.filtering import LogWith, filter_trackers
+from tracking_core.plain import type_name
+from tracking_core.process import PartialState
+from tracking_core.records import Config, Log, Status, Tags, Value
+from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
+from tracking_core.rejections import Rejection, Rejections, say
+from tracking_core.tracker import GeneralTracker, NullTracker, whole_step
+from tracking_core.values import Artifact, Table, base_name
+
+__all__ = ["Delivery", "Tracking"]
+
+Delivery: TypeAlias = Literal["auto", "inline"]
+Options: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+class Tracking:
+    """Logs one run to several trackers.
+
+    On a process that is not the main one (see `PartialState`) every method returns at once and
+    makes nothing, so a training script needs no ``if rank == 0``. A tracker that raises is reported
+    once and hurts neither the others nor the training: `log` and its relatives never raise.
+
+    As a context manager it ends the run, as failed if the block raised. A run that nobody ends is
+    ended when the interpreter exits.
+
+    Args:
+        log_with: tracker names (``"tensorboard"``), `LoggerType` members, tracker instances, or
+            several of them; ``"all"`` is every installed tracker. See `filter_trackers`.
+        logging_dir: where trackers that need a directory write.
+        delivery: which lane records take to the trackers. ``"inline"`` delivers on the caller's
+            thread before a call returns, and is what ``"auto"`` stands for.
+
+    Raises:
+        ValueError: an unknown tracker, a missing `logging_dir`, an unknown lane.
+
+    Example:
+        >>> import tempfile
+        >>> from tracking_core import Tracking
+        >>> with Tracking([], logging_dir=tempfile.mkdtemp()) as tracking:
+        ...     tracking.init_trackers("digits", config={"lr": 0.1})
+        ...     tracking.log({"loss": 0.5}, step=0)
+    """
+
+    def __init__(
+        self,
+        log_with: LogWith = None,
+        logging_dir: str | os.PathLike[str] | None = None,
+        *,
+        delivery: Delivery = "auto",
+    ) -> None:
+        if delivery not in get_args(Delivery):
+            raise ValueError(f"delivery={delivery!r} is none of {', '.join(get_args(Delivery))}")
+        self.logging_dir = logging_dir
+        self._chosen = filter_trackers(log_with, logging_dir)
+        if log_with and not self._chosen and PartialState().is_main_process:
+            say("`log_with` was passed, but none of its trackers is installed")
+        PartialState()
+        self._lanes: list[Lane] = []
+        self._process = 0
+        self._started = False
+        self._ended = False
+        self._run_id: str | None = None
+        self._next_position = 0
+        self._rejections = Rejections("log()")
+
+    # --- the run ---
+
+    def init_trackers(
+        self,
+        project_name: str,
+        config: object = None,
+        init_kwargs: Options | None = None,
+    ) -> None:
+        """Start the run in every tracker.
+
+        Args:
+            project_name: the run, project or experiment, whichever the tracker has.
+            config: hyperparameters of any shape: a (nested) dict, ``argparse.Namespace``,
+                dataclass, OmegaConf, ... Values without a plain form are kept as text.
+            init_kwargs: arguments for the trackers' constructors, by tracker name, such as
+                ``{"wandb": {"entity": "me"}}``.
+
+        Raises:
+            AlreadyStartedError: called twice without `end_training` between.
+            TypeError: a tracker's constructor does not take its `init_kwargs`.
+        """
+        if self._started and not self._ended:
+            raise AlreadyStartedError(
+                "init_trackers() was called twice: call end_training() before the next run, "
+                "or use a second Tracking for a run beside this one"
+            )
+        built: list[GeneralTracker] = []
+        if PartialState().is_main_process:
+            options = dict(init_kwargs or {})
+            built = [self._construct(one, project_name, options) for one in self._chosen]
+            self._say_unknown(options, "init_kwargs")
+        self._started, self._ended = True, False
+        self._next_position = 0
+        self._run_id = _new_run_id()
+        self._process = os.getpid()
+        lanes: list[Lane] = [InlineLane(tracker) for tracker in built]
+        for lane in lanes:
+            lane.start()
+        self._lanes = lanes
+        atexit.register(self._end_forgotten)
+        if config is not None:
+            self._deliver(Config(plain_config(config), time.time()))
+
+    def end_training(self, status: Status = "finished", timeout: float | None = None) -> None:
+        """End the run in every tracker.
+
+        Args:
+            status: ``"finished"``, ``"failed"`` or ``"killed"``.
+            timeout: seconds to wait for what is still on its way; the inline lane has nothing on
+                its way.
+
+        Raises:
+            ValueError: another `status`.
+        """
+        if status not in get_args(Status):
+            raise ValueError(f"status={status!r} is none of {', '.join(get_args(Status))}")
+        if not self._active:
+            self._ended = self._started
+            return
+        self._ended = True
+        atexit.unregister(self._end_forgotten)
+        for lane in self._lanes:
+            lane.end(status)
+
+    def __enter__(self) -> Tracking:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end_training(_status_of(error))
+
+    # --- logging: nothing below raises ---
+
+    def log(
+        self,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        log_kwargs: Options | None = None,
+    ) -> None:
+        """Log `values` to every tracker.
+
+        Args:
+            values: numbers (Python, numpy, torch, JAX; NaN and infinities too), booleans, text,
+                None, `Image`, `Table`, `Histogram`, `Audio`, `Video`, `Artifact`, matplotlib
+                figures, lists of media, and nested dicts of all these. Copied before `log` returns.
+            step: any integer, of numpy or torch too. Without one the row comes after the last.
+            log_kwargs: arguments for the trackers' own `log`, by tracker name.
+
+        Never raises: a value that can't be taken is left out, counted (`status`) and named in one
+        warning; a step that is no integer is left out likewise, and its row is kept.
+        """
+        if self._active:
+            self._log(capture(values), step, log_kwargs)
+
+    def log_images(
+        self,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        log_kwargs: Options | None = None,
+    ) -> None:
+        """Log pictures: for each key one, a list, or a batch with a leading axis (see `Image`)."""
+        if self._active:
+            self._log(capture_images(values), step, log_kwargs)
+
+    def log_table(
+        self,
+        table_name: str,
+        columns: Sequence[str] | None = None,
+        data: Iterable[Any] | None = None,
+        dataframe: object = None,
+        step: int | None = None,
+        log_kwargs: Options | None = None,
+    ) -> None:
+        """Log a table, given as `columns` and rows (`data`) or as a `dataframe`."""
+        if self._active:
+            self._log(capture({table_name: Table(columns, data, dataframe)}), step, log_kwargs)
+
+    def log_artifact(
+        self, local_path: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        """Keep a file, or all files of a directory, among the run's artifacts.
+
+        Args:
+            local_path: where it is now.
+            artifact_path: folder of the artifacts to put it in; without it their root.
+        """
+        if self._active:
+            artifact = Artifact(local_path, artifact_path or "")
+            self._log(capture({base_name(local_path): artifact}), None, None)
+
+    def set_tags(self, tags: Iterable[str] | Mapping[str, Any]) -> None:
+        """Tag the run, with labels or with keys and values."""
+        if self._active:
+            try:
+                plain = capture_tags(tags)
+            except Exception as error:  # a stranger's object: its text may raise anything
+                self._rejections.add("tags", type_name(tags), type(error).__name__)
+            else:
+                self._deliver(Tags(plain, time.time()))
+
+    # --- what there is to see ---
+
+    @property
+    def trackers(self) -> list[GeneralTracker]:
+        """The trackers of this run; empty before `init_trackers` and off the main process."""
+        return [lane.tracker for lane in self._lanes]
+
+    @property
+    def run_id(self) -> str | None:
+        """This run's own name, unique; None before `init_trackers`."""
+        return self._run_id
+
+    @property
+    def run_dir(self) -> str | None:
+        """The directory of the run's journal; None where no journal is written (inline lane)."""
+        return None
+
+    def get_tracker(self, name: str, unwrap: bool = False) -> Any:
+        """The tracker called `name`, or its native object with ``unwrap=True``.
+
+        Where nothing is logged (off the main process, or without any tracker) it is an object that
+        takes every call and does nothing.
+
+        Raises:
+            UnknownTrackerError: this run has no such tracker. It is a `ValueError`.
+            NotStartedError: `init_trackers` was not called yet.
+        """
+        for tracker in self.trackers:
+            if tracker.name == name:
+                return tracker.tracker if unwrap else tracker
+        if not self._chosen or not PartialState().is_main_process:
+            return NullTracker()
+        if not self._started:
+            raise NotStartedError(f"get_tracker({name!r}): call init_trackers() first")
+        here = ", ".join(sorted(tracker.name for tracker in self.trackers))
+        raise UnknownTrackerError(
+            f"{name} is not an available tracker stored inside the `Tracking`: it has {here}"
+        )
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every tracker has what was logged so far; whether it has.
+
+        The inline lane delivers before a call returns, so there is nothing to wait for.
+        """
+        return True
+
+    def status(self) -> dict[str, TrackerStatus]:
+        """How each tracker is doing, by name; of two with one name the second is ``name#2``."""
+        found: dict[str, TrackerStatus] = {}
+        for lane in self._lanes:
+            name, number = lane.tracker.name, 2
+            while name in found:
+                name, number = f"{lane.tracker.name}#{number}", number + 1
+            found[name] = lane.status()
+        return found
+
+    @property
+    def rejected(self) -> Mapping[Rejection, int]:
+        """Values that no tracker could be given, with how often each kind came."""
+        return self._rejections.counts
+
+    # --- inside ---
+
+    @property
+    def _active(self) -> bool:
+        """Whether there is a run to log to in *this* process: a forked child has none."""
+        return bool(self._lanes) and not self._ended and self._process == os.getpid()
+
+    def _end_forgotten(self) -> None:
+        if self._active:
+            self.end_training(_status_of(_uncaught_error()))
+
+    def _construct(
+        self, one: str | GeneralTracker, project_name: str, options: dict[str, Mapping[str, Any]]
+    ) -> GeneralTracker:
+        if isinstance(one, GeneralTracker):
+            options.pop(one.name, None)
+            return one
+        tracker_class: Any = LOGGER_TYPE_TO_CLASS[one]
+        arguments = options.pop(one, None) or {}
+        places = (
+            (project_name, self.logging_dir)
+            if tracker_class.requires_logging_directory
+            else (project_name,)
+        )
+        tracker: GeneralTracker = tracker_class(*places, **arguments)
+        return tracker
+
+    def _say_unknown(self, options: Mapping[str, object], where: str) -> None:
+        for name in options:
+            # Frameworks pass options for trackers that this user did not choose: only a name that
+            # nobody knows is a mistake.
+            if name not in LoggerType and name not in LOGGER_TYPE_TO_CLASS:
+                known = ", ".join(LOGGER_TYPE_TO_CLASS)
+                say(f"{where} names the tracker {name!r}, which nobody knows (known: {known})")
+
+    def _log(
+        self,
+        captured: tuple[dict[str, Value], list[Rejected]],
+        step: object,
+        log_kwargs: Options | None,
+    ) -> None:
+        values, rejected = captured
+        for rejection in rejected:
+            self._rejections.add(*rejection)
+        try:
+            number = whole_step(step)
+        except StepError as error:
+            number = None
+            self._rejections.add("step", type_name(step), str(error))
+        options: dict[str, dict[str, Any]] = {}
+        if log_kwargs:
+            try:
+                options = {name: dict(given) for name, given in log_kwargs.items()}
+            except Exception:  # anything may have been passed
+                reason = "it must be a dict of dicts, by tracker name"
+                self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
+        position = self._next_position if number is None else number
+        self._next_position = position + 1
+        if values:
+            self._deliver(Log(values, number, position, time.time(), options))
+
+    def _deliver(self, record: Config | Tags | Log) -> None:
+        for lane in self._lanes:
+            lane.deliver(record)
+
+
+def _new_run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+
+
+def _status_of(error: BaseException | None) -> Status:
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "finished"
+    return "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def _uncaught_error() -> BaseException | None:
+    """What made the program die. An interactive session keeps its last error there too."""
+    interactive = hasattr(sys, "ps1") or sys.flags.interactive
+    return None if interactive else getattr(sys, "last_value", None)

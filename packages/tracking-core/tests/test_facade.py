@@ -1,0 +1,466 @@
+"""One call in, every tracker behind it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from tracking_core import (
+    AlreadyStartedError,
+    Artifact,
+    GeneralTracker,
+    Image,
+    NotStartedError,
+    Tracking,
+    TrackingWarning,
+    UnknownTrackerError,
+    register_tracker_class,
+)
+from tracking_core.records import Config, Log
+from tracking_core.testing import MemoryTracker, MisbehavingTracker
+
+
+def test_one_call_reaches_every_tracker() -> None:
+    trackers = [MemoryTracker(), MemoryTracker()]
+    with Tracking(trackers, delivery="inline") as tracking:
+        before = time.time()
+        tracking.init_trackers("project", config={"lr": 0.1})
+        tracking.log({"loss": 0.5, "val": {"acc": 1}}, step=3)
+        tracking.log_images({"cat": numpy.zeros((2, 2, 3), "uint8")}, step=4)
+        tracking.log_table("wrong", columns=["x"], data=[[1]])
+        tracking.set_tags(["good"])
+    for tracker in trackers:
+        assert tracker.calls[0] == "start"
+        assert isinstance(tracker.records[0], Config)
+        assert tracker.config == {"lr": 0.1}
+        assert [(row.step, row.position) for row in tracker.rows] == [(3, 3), (4, 4), (None, 5)]
+        assert tracker.values("val/acc") == [1]
+        assert tracker.tags == {"good": None}
+        assert tracker.status == "finished"
+        assert all(before <= record.wall_time <= time.time() for record in tracker.records)
+
+
+def test_trackers_are_built_by_name_with_their_arguments(tmp_path: Path) -> None:
+    class Shelf(MemoryTracker):
+        name = "shelf"
+        requires_logging_directory = True
+
+        def __init__(self, run_name: str, logging_dir: Path, colour: str = "") -> None:
+            super().__init__(run_name)
+            self.place, self.colour = logging_dir, colour
+
+    register_tracker_class(Shelf)
+    register_tracker_class(MemoryTracker)
+    tracking = Tracking(["shelf", "memory"], logging_dir=tmp_path, delivery="inline")
+    tracking.init_trackers(
+        "project", init_kwargs={"shelf": {"colour": "red"}, "memory": {"entity": "me"}}
+    )
+    shelf, memory = tracking.trackers
+    assert isinstance(shelf, Shelf) and isinstance(memory, MemoryTracker)
+    assert (shelf.run_name, shelf.place, shelf.colour) == ("project", tmp_path, "red")
+    assert (memory.run_name, memory.kwargs) == ("project", {"entity": "me"})
+    assert shelf.config == {}, "no config was given, so none is stored"
+    tracking.end_training()
+
+
+def test_options_go_to_the_tracker_that_they_name(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory)
+    tracking.init_trackers("p")
+    tracking.log({"a": 1}, step=0, log_kwargs={"memory": {"commit": False}, "wandb": {"x": 1}})
+    assert memory.rows[0].options["memory"] == {"commit": False}
+    tracking.end_training()
+
+
+def test_init_kwargs_for_a_name_that_nobody_knows_are_said(memory: MemoryTracker) -> None:
+    with pytest.warns(TrackingWarning, match="init_kwargs names the tracker 'wanbd'"):
+        Tracking(memory).init_trackers("p", init_kwargs={"wanbd": {}, "wandb": {}})
+
+
+def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) -> None:
+    class Strict(MemoryTracker):
+        def __init__(self, run_name: str) -> None:
+            super().__init__(run_name)
+
+    register_tracker_class(Strict)
+    tracking = Tracking("memory")
+    with pytest.raises(TypeError, match="colour"):
+        tracking.init_trackers("p", init_kwargs={"memory": {"colour": "red"}})
+    tracking.init_trackers("p")
+    assert len(tracking.trackers) == 1, "the failed attempt must not count as a start"
+    tracking.end_training()
+
+
+class TestALife:
+    def test_a_second_start_is_refused(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        with pytest.raises(AlreadyStartedError, match="call end_training"):
+            tracking.init_trackers("p")
+        assert len(tracking.trackers) == 1
+        tracking.end_training()
+
+    def test_a_next_run_may_follow_the_end(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        first = tracking.run_id
+        tracking.end_training()
+        tracking.init_trackers("p")
+        assert tracking.run_id not in (None, first)
+        tracking.end_training()
+        assert memory.calls == ["start", "finish", "start", "finish"]
+
+    def test_nothing_is_logged_before_the_start_and_after_the_end(
+        self, memory: MemoryTracker
+    ) -> None:
+        tracking = Tracking(memory)
+        tracking.log({"a": 1})
+        tracking.init_trackers("p")
+        tracking.end_training()
+        tracking.log({"a": 2})
+        tracking.end_training()
+        assert memory.calls == ["start", "finish"]
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (None, "finished"),
+            (ValueError("x"), "failed"),
+            (KeyboardInterrupt(), "killed"),
+            (SystemExit(0), "finished"),
+            (SystemExit(3), "failed"),
+        ],
+    )
+    def test_a_block_says_how_it_ended(
+        self, memory: MemoryTracker, error: BaseException | None, status: str
+    ) -> None:
+        try:
+            with Tracking(memory) as tracking:
+                tracking.init_trackers("p")
+                if error is not None:
+                    raise error
+        except BaseException as raised:
+            assert raised is error
+        assert memory.status == status
+
+    def test_an_unknown_status_is_refused(self, memory: MemoryTracker) -> None:
+        with pytest.raises(ValueError, match="'done' is none of finished, failed, killed"):
+            Tracking(memory).end_training("done")  # type: ignore[arg-type]  # the point of the test
+
+    def test_an_unknown_lane_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="delivery='fast' is none of"):
+            Tracking(delivery="fast")  # type: ignore[arg-type]  # the point of the test
+
+
+class TestGetTracker:
+    def test_it_gives_the_tracker_or_its_native_object(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        assert tracking.get_tracker("memory") is memory
+        assert tracking.get_tracker("memory", unwrap=True) is memory.records
+        with pytest.raises(UnknownTrackerError, match="wandb is not an available tracker"):
+            tracking.get_tracker("wandb")
+        tracking.end_training()
+        assert tracking.get_tracker("memory") is memory, "its run can still be looked at"
+
+    def test_too_early_is_an_error(self, memory: MemoryTracker) -> None:
+        with pytest.raises(NotStartedError, match="call init_trackers"):
+            Tracking(memory).get_tracker("memory")
+
+    def test_without_trackers_it_gives_one_that_does_nothing(self) -> None:
+        tracking = Tracking()
+        tracking.init_trackers("p")
+        assert not tracking.get_tracker("wandb")
+        tracking.get_tracker("wandb", unwrap=True).run.log({})
+
+
+class TestOffTheMainProcess:
+    @pytest.fixture(autouse=True)
+    def _rank_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def test_every_call_does_nothing(self, memory: MemoryTracker, tmp_path: Path) -> None:
+        register_tracker_class(MemoryTracker)
+        with Tracking(["memory", memory], logging_dir=tmp_path) as tracking:
+            tracking.init_trackers("p", config={"a": 1})
+            tracking.log({"a": 1}, step=0)
+            tracking.log_images({"a": numpy.zeros((2, 2))})
+            tracking.log_table("t", columns=["a"], data=[[1]])
+            tracking.log_artifact(tmp_path)
+            tracking.set_tags(["a"])
+            assert tracking.flush()
+            assert tracking.trackers == []
+            assert tracking.status() == {}
+            null = tracking.get_tracker("memory")
+            null.log_images({"a": 1}, step=0)
+            assert not null
+        assert memory.calls == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_second_start_is_refused_there_too(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        with pytest.raises(AlreadyStartedError):
+            tracking.init_trackers("p")
+
+
+class TestNothingRaisesOutOfLog:
+    @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
+    @pytest.mark.parametrize("values", [None, 3, "text", [1, 2], object(), numpy.zeros(3)])
+    def test_values_that_are_no_dict(self, memory: MemoryTracker, values: Any) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        tracking.log(values)
+        tracking.log_images(values)
+        assert memory.rows == []
+        (rejection, *_) = tracking.rejected
+        assert "must be a dict" in rejection.reason
+        tracking.end_training()
+
+    def test_a_step_that_is_no_integer_is_named_and_the_row_kept(
+        self, memory: MemoryTracker
+    ) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        tracking.log({"a": 1}, step=7)
+        with pytest.warns(TrackingWarning, match="'step'.*must be an integer, not a str"):
+            tracking.log({"a": 2}, step="ten")  # type: ignore[arg-type]  # the point of the test
+        assert [(row.step, row.position) for row in memory.rows] == [(7, 7), (None, 8)]
+        tracking.end_training()
+
+    def test_the_other_values_of_the_call_land(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        with pytest.warns(TrackingWarning) as said:
+            for _ in range(3):
+                tracking.log({"good": 1.0, "bad": object(), "nested": {"worse": {1, 2}}})
+        assert memory.values("good") == [1.0] * 3
+        assert sorted((r.key, r.type, n) for r, n in tracking.rejected.items()) == [
+            ("bad", "object", 3),
+            ("nested/worse", "set", 3),
+        ]
+        assert len(said) == 2, "once for each key"
+        assert said[0].filename == __file__, "the warning points at the user's line"
+        tracking.end_training()
+
+    def test_a_missing_file_is_named(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        with pytest.warns(TrackingWarning) as said:
+            tracking.log_artifact("/no/such/file")
+            tracking.log({"m": Artifact("/no/such/file"), "i": Image("/no/such.png"), "ok": 1})
+        assert [str(warning.message).partition(" could not")[0] for warning in said] == [
+            "log()"
+        ] * 3
+        assert "no such file or directory: '/no/such/file'" in str(said[0].message)
+        assert memory.values("ok") == [1]
+        tracking.end_training()
+
+    @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
+    @pytest.mark.parametrize("options", [3, {"memory": 3}, [1], {"memory": None}])
+    def test_options_that_are_no_dicts(self, memory: MemoryTracker, options: Any) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        tracking.log({"a": 1}, log_kwargs=options)
+        tracking.log_artifact(None)  # type: ignore[arg-type]  # the point of the test
+        tracking.set_tags(3)  # type: ignore[arg-type]  # likewise
+        assert memory.values("a") == [1]
+        tracking.end_training()
+
+    def test_warnings_turned_into_errors_do_not_raise_either(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory)
+        tracking.init_trackers("p")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tracking.log({"bad": object(), "good": 1})
+        assert memory.values("good") == [1]
+        tracking.end_training()
+
+
+class TestOneTrackerCanNotHurtAnother:
+    @pytest.mark.parametrize("method", ["start", "deliver", "finish"])
+    def test_one_that_raises_is_named_and_left_behind(self, method: str) -> None:
+        def misbehave(called: str) -> None:
+            if called == method:
+                raise ConnectionError("server went away")
+
+        bad, good = MisbehavingTracker(misbehave), MemoryTracker()
+        tracking = Tracking([bad, good], delivery="inline")
+        with pytest.warns(
+            TrackingWarning, match="'misbehaving' did not .*server went away"
+        ) as said:
+            tracking.init_trackers("p", config={"a": 1})
+            for step in range(3):
+                tracking.log({"loss": 1.0}, step=step)
+            tracking.end_training()
+        kinds = 2 if method == "deliver" else 1
+        assert len(said) == kinds, "once for each kind of failure"
+        assert good.values("loss") == [1.0] * 3
+        assert good.status == "finished"
+        status = tracking.status()
+        assert status["misbehaving"].last_error == "ConnectionError: server went away"
+        assert status["misbehaving"].failed == (4 if method == "deliver" else 0)
+        assert status["memory"].delivered == 4
+        assert status["memory"].last_error is None
+        if method == "start":
+            assert status["misbehaving"].state == "failed"
+            assert bad.calls == ["start"], "what did not start gets nothing"
+
+    def test_what_must_stop_the_program_stops_it(self) -> None:
+        def misbehave(called: str) -> None:
+            if called == "deliver":
+                raise KeyboardInterrupt
+
+        tracking = Tracking(MisbehavingTracker(misbehave), delivery="inline")
+        tracking.init_trackers("p")
+        with pytest.raises(KeyboardInterrupt):
+            tracking.log({"a": 1})
+        tracking.end_training()
+
+
+def test_two_trackers_of_one_name_are_told_apart_in_the_status() -> None:
+    tracking = Tracking([MemoryTracker(), MemoryTracker()])
+    tracking.init_trackers("p")
+    assert list(tracking.status()) == ["memory", "memory#2"]
+    tracking.end_training()
+
+
+def test_values_are_copied_at_the_call(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory)
+    tracking.init_trackers("p")
+    picture, inner = numpy.zeros((2, 2), "uint8"), {"a": 1}
+    tracking.log({"image": Image(picture), "inner": inner})
+    picture[:], inner["a"] = 255, 2
+    row = memory.rows[0]
+    assert row.values["image"].data == b"\0" * 4  # type: ignore[union-attr]  # an image
+    assert row.values["inner"] == {"a": 1}
+    tracking.end_training()
+
+
+def test_threads_may_log_at_once(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory, delivery="inline")
+    tracking.init_trackers("p")
+
+    def work(name: str) -> None:
+        for step in range(200):
+            tracking.log({name: step}, step=step)
+
+    threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(8):
+        assert memory.values(f"t{number}") == list(range(200))
+    tracking.end_training()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+def test_a_forked_child_neither_logs_nor_ends_the_run(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory)
+    tracking.init_trackers("p")
+    child = os.fork()
+    if not child:
+        try:
+            tracking.log({"a": 1})
+            tracking.end_training()
+            os._exit(0 if memory.calls == ["start"] else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    tracking.log({"a": 2})
+    assert memory.values("a") == [2]
+    tracking.end_training()
+
+
+class TestInterpreterExit:
+    """A run that nobody ended."""
+
+    def run(self, program: str) -> str:
+        script = """
+            from tracking_core import Tracking
+            from tracking_core.testing import MemoryTracker
+            class Talking(MemoryTracker):
+                def finish(self, status="finished"):
+                    print(status, self.values("a"))
+            def train():
+                tracking = Tracking(Talking())
+                tracking.init_trackers("p")
+                tracking.log({"a": 1})
+            train()
+        """
+        code = textwrap.dedent(script) + textwrap.dedent(program)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        )
+        return done.stdout
+
+    def test_it_is_ended_as_finished(self) -> None:
+        assert self.run("") == "finished [1]\n"
+
+    def test_after_an_uncaught_error_it_failed(self) -> None:
+        assert self.run("raise ValueError('boom')") == "failed [1]\n"
+
+    def test_an_interrupt_killed_it(self) -> None:
+        assert self.run("raise KeyboardInterrupt") == "killed [1]\n"
+
+    def test_an_ended_run_is_left_alone(self) -> None:
+        assert (
+            self.run(
+                "import gc; [o.end_training() for o in gc.get_objects() if isinstance(o, Tracking)]"
+            )
+            == "finished [1]\n"
+        )
+
+
+def test_a_tracker_written_for_accelerate_works_by_instance_and_by_name(tmp_path: Path) -> None:
+    class Custom(GeneralTracker):
+        name = "custom"
+        requires_logging_directory = True
+
+        def __init__(self, run_name: str, logging_dir: str, **kwargs: Any) -> None:
+            super().__init__()
+            self.run_name, self.logging_dir, self.kwargs = run_name, logging_dir, kwargs
+            self.values: dict[str, Any] = {}
+
+        @property
+        def tracker(self) -> None:
+            return None
+
+        def store_init_configuration(self, values: dict[str, Any]) -> None:
+            self.values.update(values)
+
+        def log(self, values: dict[str, Any], step: int | None) -> None:  # type: ignore[override]  # as written for Accelerate
+            self.values.update(values)
+
+    register_tracker_class(Custom)
+    for log_with in ("custom", Custom("p", str(tmp_path))):
+        tracking = Tracking(log_with, logging_dir=tmp_path, delivery="inline")
+        tracking.init_trackers("p", config={"lr": 0.5}, init_kwargs=None)
+        tracking.log({"loss": 0.1}, step=1, log_kwargs=None)
+        tracking.end_training()
+        (tracker,) = tracking.trackers
+        assert isinstance(tracker, Custom)
+        assert tracker.values == {"lr": 0.5, "loss": 0.1}
+        assert str(tracker.logging_dir) == str(tmp_path)
+
+
+def test_a_row_carries_step_position_and_time(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory)
+    tracking.init_trackers("p")
+    for step in (None, 5, None, 2, None):
+        tracking.log({"a": 1}, step=step)
+    assert [row.position for row in memory.rows] == [0, 5, 6, 2, 3]
+    assert all(isinstance(row, Log) and row.wall_time > 1e9 for row in memory.rows)
+    tracking.end_training()
