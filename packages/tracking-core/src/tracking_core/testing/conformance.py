@@ -1,0 +1,522 @@
+"""The tests that every tracker passes.
+
+A tracker's whole conformance file is a subclass with three methods::
+
+    class TestConformance(TrackerConformance):
+        def make(self, directory): return MyTracker("run", directory)
+        def make_again(self, directory): ...   # only if it differs from make
+        def read_back(self, tracker, directory): return my_reader.read_run(...)
+
+What is asserted is what `read_back` sees, and that must go through the library's own reading API.
+A standard test may be overridden only by ``@pytest.mark.xfail(reason=...)``; the reasons are the
+tracker's list of limitations.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy
+import pytest
+
+from tracking_core.capture import capture
+from tracking_core.config import plain_config
+from tracking_core.encoding import image_file
+from tracking_core.errors import StepError, TrackingWarning
+from tracking_core.facade import Tracking
+from tracking_core.process import PartialState
+from tracking_core.records import (
+    Config,
+    Log,
+    LoggedHistogram,
+    LoggedTable,
+    Record,
+    Status,
+    Tags,
+)
+from tracking_core.registry import LOGGER_TYPE_TO_CLASS
+from tracking_core.testing.seen import Seen, frames_of, pixels_of, samples_of
+from tracking_core.tracker import GeneralTracker, end
+from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
+
+__all__ = ["TrackerConformance"]
+
+AN_HOUR_AGO = 1_760_000_000.25  # any time that is not now, and that binary fractions hold exactly
+
+HOSTILE_KEYS = [
+    "with space", "a/b", "a//b", "/lead", "trail/", ".hidden", "..", "../up", ".", "a.b", "50%",
+    "loss (train)", "a@b", "a:b", "a,b", "a=b", "naïve ünïcode 损失", "😀", "new\nline", "tab\t",
+    "quote\"'`", "_x40_", "_x5F_x_", "step", "tags", "config", "x" * 300, "y" * 300 + "1",
+    "y" * 300 + "2", "UPPER", "upper", "back\\slash", "<b>html</b>", "*", "~", "#", "?", "con", "",
+]  # fmt: skip
+
+
+class TrackerConformance:
+    """Subclass this in a test module; see the module's own text.
+
+    Attributes:
+        scalar_format: how the library stores numbers: ``"d"`` for float64, ``"f"`` for float32.
+        wall_time_resolution: seconds between two times that the library can tell apart; 0 if it
+            keeps them as they are.
+    """
+
+    scalar_format: ClassVar[Literal["d", "f"]] = "d"
+    wall_time_resolution: ClassVar[float] = 0.0
+
+    # --- what a subclass says ---
+
+    def make(self, directory: Path) -> GeneralTracker:
+        """A new tracker that keeps its run below `directory`; not started."""
+        raise NotImplementedError("say how to make a tracker")
+
+    def make_again(self, directory: Path) -> GeneralTracker:
+        """A tracker like that of `make`, for going on with its run; not started."""
+        return self.make(directory)
+
+    def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
+        """The finished run of `tracker`, read through the library's own reader."""
+        raise NotImplementedError("say how to read a run back")
+
+    # --- the suite's own means ---
+
+    def __init_subclass__(cls) -> None:
+        for name, test in vars(cls).items():
+            standard = name.startswith("test_") and hasattr(TrackerConformance, name)
+            marks = getattr(test, "pytestmark", [])
+            if standard and not any(m.name == "xfail" and m.kwargs.get("reason") for m in marks):
+                raise TypeError(
+                    f"{cls.__name__}.{name} overrides a standard test: "
+                    "mark it xfail(reason=...), which makes it a documented limitation"
+                )
+
+    @pytest.fixture(autouse=True)
+    def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Whatever a library writes beside itself must not land in the checkout.
+        elsewhere = tmp_path / "cwd"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+
+    def _run(self, directory: Path, records: Sequence[Record], status: Status = "finished") -> Seen:
+        tracker = self.make(directory)
+        tracker.start()
+        tracker.deliver(records)
+        end(tracker, status)
+        return Seen(self.read_back(tracker, directory))
+
+    def _logged(self, directory: Path, **values: Any) -> Seen:
+        return self._run(directory, [_log(values, step=3)])
+
+    def _stored(self, number: float) -> float:
+        if self.scalar_format == "d" or not math.isfinite(number):
+            return float(number)
+        with numpy.errstate(over="ignore"):
+            return float(numpy.float32(number))
+
+    # --- what it is ---
+
+    def test_constructing_does_nothing(self, tmp_path: Path) -> None:
+        """Keep the arguments in `__init__`; import, open and connect in `start`."""
+        PartialState._shared_state.clear()
+        directory = tmp_path / "run"
+        tracker = self.make(directory)
+        assert not directory.exists()
+        assert os.listdir() == []
+        assert PartialState._shared_state == {}
+        with pytest.raises(AttributeError):
+            tracker.tracker  # noqa: B018  # reading it is what is tested
+
+    def test_it_is_found_by_its_name(self, tmp_path: Path) -> None:
+        """Declare the entry point ``tracking.trackers`` under the tracker's `name`."""
+        tracker = self.make(tmp_path)
+        assert LOGGER_TYPE_TO_CLASS[tracker.name] is type(tracker)
+
+    # --- scalars ---
+
+    def test_numbers_keep_value_step_and_time(self, tmp_path: Path) -> None:
+        """Pass step and wall time of the record on; never let the library take its own clock."""
+        numbers = [0.0, -0.0, 1.5, 0.1, -1e-30, 1e30, 3, -7, 2**31, 2**53 + 1, True, False]
+        records = [
+            _log({"metric": number}, step=step, wall_time=AN_HOUR_AGO + step)
+            for step, number in enumerate(numbers)
+        ]
+        points = self._run(tmp_path, records).points("metric")
+        assert [point.step for point in points] == list(range(len(numbers)))
+        # float() first: a library may well keep integers that no float holds.
+        found = [float(point.value) for point in points]  # type: ignore[arg-type]  # numbers
+        assert found == [self._stored(float(number)) for number in numbers]
+        for point in points:
+            expected = AN_HOUR_AGO + point.step
+            assert point.wall_time == pytest.approx(expected, rel=0, abs=self.wall_time_resolution)
+
+    def test_nan_and_infinities_are_values(self, tmp_path: Path) -> None:
+        """Where the library changes them, keep the truth beside the value."""
+        numbers = [math.nan, math.inf, -math.inf, 1.0]
+        seen = self._run(tmp_path, [_log({"m": n}, step=i) for i, n in enumerate(numbers)])
+        nan, positive, negative, one = seen.values("m")
+        assert isinstance(nan, float) and math.isnan(nan)
+        assert (positive, negative, one) == (math.inf, -math.inf, 1.0)
+
+    def test_none_is_kept_apart_from_nan(self, tmp_path: Path) -> None:
+        """A missing value is a fact too: store it in the nearest form that a reader can tell."""
+        seen = self._run(tmp_path, [_log({"m": None}, step=0), _log({"m": 2.0}, step=1)])
+        assert [point.value for point in seen.points("m")] == [None, 2.0]
+
+    @pytest.mark.parametrize("text", ["plain", "", "naïve\nlines 损失 😀", "long " * 4000])
+    def test_text(self, tmp_path: Path, text: str) -> None:
+        """Store text natively, else as a text artifact that the UI shows."""
+        assert self._logged(tmp_path, note=text).values("note") == [text]
+
+    def test_nested_dicts(self, tmp_path: Path) -> None:
+        """Use native groups, else keys joined by a slash (`tracking_core.records.flat`)."""
+        seen = self._logged(tmp_path, val={"loss": 1.0, "top": {"k": 2.0}}, loss=3.0)
+        assert seen.values("val/loss") == [1.0]
+        assert seen.values("val/top/k") == [2.0]
+        assert seen.values("loss") == [3.0]
+
+    # --- media ---
+
+    @pytest.mark.parametrize(
+        ("shape", "dtype"),
+        [((5, 7), "uint8"), ((5, 7, 3), "uint8"), ((3, 5, 7), "float32"), ((5, 7, 4), "uint8")],
+    )
+    def test_images(self, tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+        """Encode with `tracking_core.encoding.image_file`; keep the caption."""
+        picture = _picture(shape, dtype)
+        expected = pixels_of(_captured(Image(picture)))
+        (image,) = self._logged(tmp_path, image=Image(picture, caption="a cat")).media("image")
+        assert numpy.array_equal(pixels_of(image), expected)
+        assert image.caption == "a cat"
+
+    def test_lists_of_images(self, tmp_path: Path) -> None:
+        """Keep every picture of a list, in order, each with its caption."""
+        pictures = [_picture((4, 6, 3), "uint8", seed) for seed in range(3)]
+        images = [Image(picture, caption=f"no. {i}") for i, picture in enumerate(pictures)]
+        found = self._logged(tmp_path, samples=images).media("samples")
+        assert [image.caption for image in found] == ["no. 0", "no. 1", "no. 2"]
+        for image, picture in zip(found, pictures, strict=True):
+            assert numpy.array_equal(pixels_of(image), picture)
+
+    def test_images_of_several_steps(self, tmp_path: Path) -> None:
+        """The step of an image is part of it: a later one must not replace an earlier one."""
+        pictures = [_picture((4, 4, 3), "uint8", seed) for seed in range(3)]
+        records = [_log({"i": Image(picture)}, step=10 * n) for n, picture in enumerate(pictures)]
+        seen = self._run(tmp_path, records)
+        assert [point.step for point in seen.points("i")] == [0, 10, 20]
+        for image, picture in zip(seen.media("i"), pictures, strict=True):
+            assert numpy.array_equal(pixels_of(image), picture)
+
+    def test_tables(self, tmp_path: Path) -> None:
+        """Use the native table, else Markdown that the UI shows plus the data as CSV."""
+        rows: list[list[object]] = [
+            ["seven", 0.5, 1],
+            ['a|b, c\n"d"', None, True],
+            ["损失", -1e-9, 10**12],
+        ]
+        seen = self._logged(tmp_path, wrong=Table(["label", "p | q", "n"], rows))
+        (table,) = seen.media("wrong")
+        assert isinstance(table, LoggedTable)
+        assert table.columns == ["label", "p | q", "n"]
+        assert _texts(table.rows) == _texts(rows)
+
+    def test_histograms(self, tmp_path: Path) -> None:
+        """Use the native distribution; where there is none, store counts and edges as data."""
+        numbers = numpy.random.default_rng(0).normal(size=1000)
+        expected = _captured(Histogram(numbers, bins=20))
+        (histogram,) = self._logged(tmp_path, weights=Histogram(numbers, bins=20)).media("weights")
+        assert isinstance(histogram, LoggedHistogram)
+        assert histogram.counts == pytest.approx(expected.counts)
+        assert histogram.edges == pytest.approx(expected.edges)
+        for name in ("min", "max", "num", "sum", "sum_squares"):
+            assert getattr(histogram, name) == pytest.approx(getattr(expected, name))
+
+    def test_audio(self, tmp_path: Path) -> None:
+        """Encode with `tracking_core.encoding.audio_file`."""
+        wave = numpy.sin(numpy.linspace(0, 100, 800)).astype("float32")
+        expected, _ = samples_of(_captured(Audio(wave, 8000)))
+        (audio,) = self._logged(tmp_path, beep=Audio(wave, 8000, caption="beep")).media("beep")
+        samples, rate = samples_of(audio)
+        assert rate == 8000
+        assert numpy.array_equal(samples, expected)
+
+    def test_video(self, tmp_path: Path) -> None:
+        """Encode with `tracking_core.encoding.video_file`."""
+        frames = _picture((5, 6, 8, 3), "uint8")
+        (video,) = self._logged(tmp_path, clip=Video(frames, fps=5)).media("clip")
+        assert numpy.array_equal(frames_of(video), frames)
+
+    def test_figures(self, tmp_path: Path) -> None:
+        """A figure arrives as an encoded picture; store those bytes as they are."""
+        drawn = _captured(Image(_picture((20, 30, 3), "uint8")))
+        figure = _encoded_figure(drawn)
+        (image,) = self._run(tmp_path, [_log_plain({"confusion": figure})]).media("confusion")
+        assert numpy.array_equal(pixels_of(image), pixels_of(drawn))
+
+    def test_files_and_directories(self, tmp_path: Path) -> None:
+        """Upload artifacts, or copy them beside the run."""
+        model = tmp_path / "model.bin"
+        model.write_bytes(bytes(range(256)))
+        (tmp_path / "tree" / "inner").mkdir(parents=True)
+        (tmp_path / "tree" / "a.txt").write_text("a")
+        (tmp_path / "tree" / "inner" / "b.txt").write_text("b")
+        files = self._logged(
+            tmp_path / "run",
+            model=Artifact(model, "models/best"),
+            tree=Artifact(tmp_path / "tree"),
+        ).files()
+        assert files["models/best/model.bin"] == bytes(range(256))
+        assert files["tree/a.txt"] == b"a"
+        assert files["tree/inner/b.txt"] == b"b"
+
+    # --- config, tags, status ---
+
+    def test_config_of_any_shape(self, tmp_path: Path) -> None:
+        """Store hyperparameters natively; what the library's limits refuse goes to an artifact."""
+        config = plain_config(
+            {
+                "lr": 1e-3, "epochs": 3, "big": 2**60, "amp": True, "name": "résumé", "none": None,
+                "empty": {}, "none at all": [], "long": "y" * 20_000, "nan": math.nan,
+                "betas": (0.9, 0.999), "optimizer": {"name": "adam", "groups": [{"lr": 1}, {}]},
+                "a/b": "slash", "a": {"b": "nested"}, "with space": 1, "x" * 300: 1, "": 0, "@": 1,
+                5: "five", "types": [int, Path("/tmp"), numpy.float32(2), numpy.arange(3)],
+                "allow_val_change": True,
+            }
+        )  # fmt: skip
+        found = self._run(tmp_path, [Config(config, AN_HOUR_AGO)]).config
+        assert _comparable(found) == _comparable(config)
+
+    def test_config_given_twice(self, tmp_path: Path) -> None:
+        """New values add to the old ones or replace them; they never raise."""
+        seen = self._run(
+            tmp_path,
+            [Config({"a": 1, "b": 1}, AN_HOUR_AGO), Config({"b": 2, "c": 3}, AN_HOUR_AGO + 1)],
+        )
+        assert seen.config == {"a": 1, "b": 2, "c": 3}
+
+    def test_many_parameters(self, tmp_path: Path) -> None:
+        """Mind the library's limits for one call."""
+        config = {f"parameter {number}": number for number in range(500)}
+        assert self._run(tmp_path, [Config(config, AN_HOUR_AGO)]).config == config
+
+    def test_tags(self, tmp_path: Path) -> None:
+        """Labels (value None) and key-value tags; later calls add to earlier ones."""
+        seen = self._run(
+            tmp_path,
+            [
+                Tags({"baseline": None, "team": "vision"}, AN_HOUR_AGO),
+                Tags({"team": "nlp", "a (b)": "long " * 3000}, AN_HOUR_AGO + 1),
+            ],
+        )
+        assert seen.tags == {"baseline": None, "team": "nlp", "a (b)": "long " * 3000}
+
+    @pytest.mark.parametrize("status", ["finished", "failed", "killed"])
+    def test_end_status(self, tmp_path: Path, status: Status) -> None:
+        """Say natively how the run ended; where the library has no word for it, in its config."""
+        assert self._run(tmp_path, [_log({"a": 1.0}, step=0)], status).status == status
+
+    # --- steps and keys ---
+
+    def test_steps_of_every_kind(self, tmp_path: Path) -> None:
+        """No row is lost, wherever its step lies."""
+        steps = [5, 5, 3, 0, -2, 2**53, 7]
+        records = [
+            _log({"m": float(place)}, step=step, wall_time=AN_HOUR_AGO + place)
+            for place, step in enumerate(steps)
+        ]
+        found = [(point.step, point.value) for point in self._run(tmp_path, records).points("m")]
+        expected = sorted(
+            zip(steps, map(float, range(len(steps))), strict=True), key=lambda p: p[0]
+        )
+        assert sorted(found, key=lambda p: (p[0], str(p[1]))) == sorted(
+            expected, key=lambda p: (p[0], str(p[1]))
+        )
+
+    def test_rows_without_a_step_follow_one_another(self, tmp_path: Path) -> None:
+        """Use `Log.position`, not 0, for a row that has no step."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        for value, step in [(0.0, None), (1.0, None), (2.0, 10), (3.0, None)]:
+            tracker.log({"m": value}, step=step)
+        end(tracker, "finished")
+        points = Seen(self.read_back(tracker, tmp_path)).points("m")
+        assert [(point.step, point.value) for point in points] == [(0, 0), (1, 1), (10, 2), (11, 3)]
+
+    def test_hostile_keys_stay_apart(self, tmp_path: Path) -> None:
+        """Escape what the library can't take reversibly (`tracking_core.names`)."""
+        records = [_log({key: float(i)}, step=i) for i, key in enumerate(HOSTILE_KEYS)]
+        records.append(_log({key: float(i) for i, key in enumerate(HOSTILE_KEYS)}, step=1000))
+        seen = self._run(tmp_path, records)
+        for i, key in enumerate(HOSTILE_KEYS):
+            assert [(p.step, p.value) for p in seen.points(key)] == [(i, i), (1000, i)], key
+
+    def test_hostile_keys_of_media_and_text(self, tmp_path: Path) -> None:
+        """The same for whatever is stored in files."""
+        picture = _picture((4, 4, 3), "uint8")
+        values: dict[str, Any] = {f"i {key}": Image(picture) for key in HOSTILE_KEYS}
+        values.update({f"t {key}": f"text of {key}" for key in HOSTILE_KEYS})
+        seen = self._run(tmp_path, [_log(values, step=0)])
+        for key in HOSTILE_KEYS:
+            assert seen.values(f"t {key}") == [f"text of {key}"]
+            (image,) = seen.media(f"i {key}")
+            assert numpy.array_equal(pixels_of(image), picture), key
+
+    # --- delivery ---
+
+    def test_a_batch_lands_like_single_records(self, tmp_path: Path) -> None:
+        """`deliver` takes any number of records of all kinds, in order."""
+        records: list[Record] = [Config({"lr": 0.1}, AN_HOUR_AGO), Tags({"t": None}, AN_HOUR_AGO)]
+        for i in range(300):
+            values = {"loss": 1 / (i + 1), "acc": i / 300}
+            records.append(_log(values, step=i, wall_time=AN_HOUR_AGO + i))
+        records.append(_log({"note": "done"}, step=300))
+        seen = self._run(tmp_path, records)
+        assert seen.config == {"lr": 0.1}
+        assert seen.values("loss") == [self._stored(1 / (i + 1)) for i in range(300)]
+        assert seen.values("acc") == [self._stored(i / 300) for i in range(300)]
+        assert seen.values("note") == ["done"]
+
+    def test_a_run_is_resumed(self, tmp_path: Path) -> None:
+        """`identity` names the run, and `resume` before `start` goes on with it."""
+        first = self.make(tmp_path)
+        first.start()
+        first.deliver([Config({"a": 1}, AN_HOUR_AGO), _log({"m": 1.0}, step=0)])
+        end(first, "failed")
+        second = self.make_again(tmp_path)
+        second.resume(first.identity())
+        second.start()
+        second.deliver([Config({"a": 1, "b": 2}, AN_HOUR_AGO), _log({"m": 2.0}, step=1)])
+        end(second, "finished")
+        assert second.identity() == first.identity()
+        seen = Seen(self.read_back(second, tmp_path))
+        assert [(point.step, point.value) for point in seen.points("m")] == [(0, 1.0), (1, 2.0)]
+        assert seen.config == {"a": 1, "b": 2}
+        assert seen.status == "finished"
+
+    def test_a_started_tracker_has_a_native_object(self, tmp_path: Path) -> None:
+        """`tracker` is what the library's users know."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        assert tracker.tracker is not None
+        end(tracker, "finished")
+
+    def test_identity_is_plain(self, tmp_path: Path) -> None:
+        """It travels between processes, so it holds text and numbers and names the run."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        end(tracker, "finished")
+        assert tracker.identity()
+        assert all(type(value) in (str, int, float, bool) for value in tracker.identity().values())
+
+    def test_logging_from_another_thread(self, tmp_path: Path) -> None:
+        """Name the run in every call of the library; a thread-local current run is none."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        thread = threading.Thread(target=tracker.deliver, args=([_log({"m": 1.0}, step=0)],))
+        thread.start()
+        thread.join()
+        end(tracker, "finished")
+        assert Seen(self.read_back(tracker, tmp_path)).values("m") == [1.0]
+
+    def test_two_runs_at_once_stay_apart(self, tmp_path: Path) -> None:
+        """Nothing of a run lives in the library's globals."""
+        directories = tmp_path / "one", tmp_path / "two"
+        trackers = [self.make(directory) for directory in directories]
+        for tracker in trackers:
+            tracker.start()
+        for step in range(3):
+            for number, tracker in enumerate(trackers):
+                tracker.deliver([_log({"m": float(number)}, step=step)])
+        for tracker, directory, value in zip(trackers, directories, (0.0, 1.0), strict=True):
+            end(tracker, "finished")
+            assert Seen(self.read_back(tracker, directory)).values("m") == [value] * 3
+
+    # --- the methods that users call ---
+
+    def test_methods_take_what_the_facade_takes(self, tmp_path: Path) -> None:
+        """`RecordTracker` does this for you."""
+        model = tmp_path / "model.bin"
+        model.write_bytes(b"weights")
+        batch = _picture((2, 4, 5, 3), "uint8")
+        tracker = self.make(tmp_path / "run")
+        tracker.start()
+        tracker.store_init_configuration({"lr": numpy.float32(0.5), "nested": {"a": [1]}})
+        tracker.log({"a": numpy.float32(1.5), "b": numpy.array(2)}, step=numpy.int64(4))  # type: ignore[arg-type]  # users do
+        tracker.log_images({"batch": batch}, step=5)
+        tracker.log_table("table", columns=["x"], data=[[1]], step=6)
+        tracker.log_artifact(model)
+        tracker.set_tags(["good"])
+        end(tracker, "finished")
+        seen = Seen(self.read_back(tracker, tmp_path / "run"))
+        assert [(p.step, p.value) for p in seen.points("a")] == [(4, 1.5)]
+        assert seen.values("b") == [2.0]
+        assert [pixels_of(image).tolist() for image in seen.media("batch")] == batch.tolist()
+        (table,) = seen.media("table")
+        assert _texts(table.rows) == [["1"]]
+        assert seen.files()["model.bin"] == b"weights"
+        assert seen.config == {"lr": 0.5, "nested": {"a": [1]}}
+        assert seen.tags == {"good": None}
+
+    def test_a_step_that_is_no_integer_is_refused_by_name(self, tmp_path: Path) -> None:
+        """`RecordTracker` does this for you; the facade keeps the row and warns."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        with pytest.raises(StepError, match=tracker.name):
+            tracker.log({"m": 1.0}, step="ten")  # type: ignore[arg-type]  # the point of the test
+        end(tracker, "finished")
+
+    def test_the_facade_brings_everything(self, tmp_path: Path) -> None:
+        """The whole way: `Tracking` in, the library's reader out."""
+        tracker = self.make(tmp_path)
+        with Tracking(tracker, tmp_path, delivery="inline") as tracking:
+            tracking.init_trackers("project", config={"lr": 0.1})
+            with pytest.warns(TrackingWarning, match="could not store 'bad'"):
+                tracking.log({"loss": numpy.float32(0.5), "bad": object()}, step=1)
+        seen = Seen(self.read_back(tracker, tmp_path))
+        assert seen.values("loss") == [0.5]
+        assert seen.config == {"lr": 0.1}
+        assert seen.status == "finished"
+        assert tracking.status()[tracker.name].failed == 0
+
+
+def _log(values: dict[str, Any], step: int, wall_time: float = AN_HOUR_AGO) -> Log:
+    captured, rejected = capture(values)
+    assert rejected == []
+    return Log(captured, step, step, wall_time)
+
+
+def _log_plain(values: dict[str, Any]) -> Log:
+    return Log(values, 0, 0, AN_HOUR_AGO)
+
+
+def _captured(value: object) -> Any:
+    return capture({"value": value})[0]["value"]
+
+
+def _encoded_figure(drawn: Any) -> Any:
+    data, suffix = image_file(drawn)
+    return type(drawn)(data, drawn.width, drawn.height, 0, format=suffix, figure=True)
+
+
+def _picture(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
+    numbers = numpy.random.default_rng(seed)
+    if dtype == "uint8":
+        return numbers.integers(0, 256, shape, dtype="uint8")
+    return numbers.random(shape, dtype="float32")
+
+
+def _texts(rows: Iterable[Iterable[object]]) -> list[list[str]]:
+    """Cells as text: a table kept as CSV has no other type."""
+    return [["" if cell is None else str(cell) for cell in row] for row in rows]
+
+
+def _comparable(config: Any) -> Any:
+    """`config` with NaN, which differs from itself, replaced by its name."""
+    if isinstance(config, dict):
+        return {key: _comparable(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_comparable(value) for value in config]
+    return "nan" if isinstance(config, float) and math.isnan(config) else config
