@@ -6,7 +6,9 @@ import datetime
 import decimal
 import enum
 import fractions
+import importlib
 import math
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -237,6 +239,8 @@ class TestTorch:
 
     @pytest.fixture
     def torch(self) -> Any:
+        if os.environ.get("TRACKING_REQUIRE") == "torch":
+            return importlib.import_module("torch")
         return pytest.importorskip("torch", reason="torch is not installed here")
 
     def test_scalars(self, torch: Any) -> None:
