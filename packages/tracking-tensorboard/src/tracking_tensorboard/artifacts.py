@@ -1,0 +1,127 @@
+"""Files that belong to a run, in the folder ``artifacts`` of its directory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+
+from tracking_core.names import escape, shortened
+from tracking_core.records import LoggedFile
+
+__all__ = ["FOLDER", "Artifacts", "Unkept", "inner_path"]
+
+FOLDER = "artifacts"
+
+# TensorBoard takes any directory that holds a file with "tfevents" in its name for a run.
+_ALLOWED = re.compile(
+    r'(?!tfevents)[^\x00-\x1f<>:"|?*\\]' if os.name == "nt" else r"(?!tfevents)[^\x00]"
+)
+LONGEST_PART = 255  # bytes, on every common file system
+SHORT_PART = 60  # characters, of at most four bytes
+
+
+class Unkept(Exception):
+    """A file can't be kept, and never will be: it is gone, no file, or in another's place."""
+
+
+class Artifacts:
+    """The artifacts of the run in `run_dir`. Places are named from there, with slashes."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
+        self._root = os.path.join(run_dir, FOLDER)
+
+    def keep(self, file: LoggedFile) -> tuple[str, list[str]]:
+        """Copy a file or all files of a directory; its place, and what could not be copied.
+
+        Raises:
+            Unkept: the file itself could not be copied.
+            OSError: the disk is full or broken.
+        """
+        folder = "/".join(part for part in (FOLDER, inner_path(file.artifact_path)) if part)
+        if not file.directory:
+            place = f"{folder}/{inner_path(os.path.basename(file.path))}"
+            self._copy(file.path, place)
+            return place, []
+        left_out = []
+        # Listed before the first copy, in case the run lies in the directory itself.
+        for path in list(self._files_below(file.path)):
+            try:
+                inner = os.path.relpath(path, file.path).replace(os.sep, "/")
+                self._copy(path, f"{folder}/{inner_path(inner)}")
+            except Unkept as reason:
+                left_out.append(str(reason))
+        os.makedirs(self._path(folder), exist_ok=True)
+        return f"{folder}/", left_out
+
+    def add(self, key: str, name: str, suffix: str, data: bytes) -> str:
+        """Store `data` as a new file in the folder `key`; its place."""
+        folder = "/".join(part for part in (FOLDER, inner_path(key)) if part)
+        try:
+            os.makedirs(self._path(folder), exist_ok=True)
+        except (FileExistsError, NotADirectoryError):  # a file was kept under that name
+            folder = FOLDER
+        for number in itertools.count(1):
+            place = f"{folder}/{name}{f'-{number}' if number > 1 else ''}.{suffix}"
+            try:
+                with open(self._path(place), "xb") as file:
+                    file.write(data)
+            except FileExistsError:
+                continue
+            return place
+        raise AssertionError("the numbers have ended")
+
+    def _copy(self, path: str, place: str) -> None:
+        if not os.path.isfile(path):
+            raise Unkept(f"{path!r} is no file, or gone")
+        target = self._path(place)
+        unfinished = os.path.join(self._root, f".{os.getpid()}-{threading.get_ident()}.part")
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copyfile(path, unfinished)
+            os.replace(unfinished, target)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise Unkept(f"{place!r} is already something else") from error
+        except OSError as error:
+            if error.filename == path:  # ours to read, and we can't
+                raise Unkept(str(error)) from error
+            raise
+        finally:
+            if os.path.exists(unfinished):
+                os.remove(unfinished)
+
+    def _path(self, place: str) -> str:
+        return os.path.join(self._run_dir, *place.split("/"))
+
+    def _files_below(self, directory: str) -> Iterator[str]:
+        seen = {os.path.realpath(self._root)}
+        for folder, inner, names in os.walk(directory, followlinks=True):
+            # A link may lead into a circle.
+            real = os.path.realpath(folder)
+            if real in seen:
+                inner.clear()
+                continue
+            seen.add(real)
+            inner.sort()
+            yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def inner_path(path: str) -> str:
+    """`path` as one that stays below where it is put, with slashes; what is harmless is kept.
+
+    >>> inner_path("/models//best/"), inner_path("../up")
+    ('models/best', '_x2E__x2E_/up')
+    """
+    parts = path.replace(os.sep, "/").split("/")
+    return "/".join(_part(part) for part in parts if part not in ("", os.curdir))
+
+
+def _part(name: str) -> str:
+    if name == os.pardir:
+        return "_x2E_" * 2
+    name = escape(name, _ALLOWED)
+    return shortened(name, SHORT_PART) if len(os.fsencode(name)) > LONGEST_PART else name

@@ -1,0 +1,106 @@
+"""The bytes on disk: an event file that holds whole records, whatever happens to the disk."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from tensorboard.compat.proto import event_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+__all__ = ["EventFile"]
+
+_numbers = itertools.count()
+
+
+class EventFile:
+    """A new event file in `directory`, named as TensorBoard names them.
+
+    Every `append` is one write of whole records, in the system's hands when it returns: they
+    survive the death of the process. What a failed write left of a record is taken back, since
+    readers give up at the first broken one.
+
+    Attributes:
+        unique: the part of the file's name that no other writer has, of this process or another.
+    """
+
+    def __init__(self, directory: str, suffix: str = "", purge_step: int | None = None) -> None:
+        self._directory = directory
+        self._suffix = suffix
+        self._lock = threading.Lock()
+        self._open()
+        if purge_step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            event = event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=start)
+            self.append([event])
+
+    def append(self, events: Iterable[Any]) -> None:
+        """Write `events` (``event_pb2.Event``), all or none.
+
+        Raises:
+            OSError: the disk is full or broken. Nothing of `events` is in the file.
+        """
+        buffer = io.BytesIO()
+        records = RecordWriter(buffer)
+        for event in events:
+            records.write(event.SerializeToString())
+        with self._lock:
+            # Given up after an error, or deleted by someone: rows must not go into nothing.
+            if self._file.closed or not os.path.exists(self._file.name):
+                self._open()
+            self._write(buffer.getbuffer())
+
+    def close(self) -> None:
+        """Close the file. Everything is in it already."""
+        with self._lock:
+            self._file.close()
+
+    def _open(self) -> None:
+        os.makedirs(self._directory, exist_ok=True)
+        while True:
+            # SummaryWriter counts its files from 0 and truncates what is there: never be that.
+            self.unique = f"{os.getpid()}.t{next(_numbers)}"
+            name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+            path = os.path.join(self._directory, f"{name}.{self.unique}{self._suffix}")
+            try:
+                # Unbuffered, so that a short write is ours to see.
+                self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # `close` is its end
+            except FileExistsError:  # another container with our host name and process id
+                continue
+            break
+        self._end = 0
+        header = io.BytesIO()
+        source = event_pb2.SourceMetadata(writer="tracking_tensorboard")
+        event = event_pb2.Event(
+            wall_time=time.time(), file_version="brain.Event:2", source_metadata=source
+        )
+        RecordWriter(header).write(event.SerializeToString())
+        try:
+            self._write(header.getbuffer())
+        except BaseException:
+            self._file.close()
+            os.remove(path)
+            raise
+
+    def _write(self, data: memoryview) -> None:
+        left = data
+        try:
+            while left:
+                left = left[self._file.write(left) or 0 :]
+        except BaseException:
+            self._take_back()
+            raise
+        self._end += len(data)
+
+    def _take_back(self) -> None:
+        try:
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+        except OSError:
+            self._file.close()  # the next append begins a new file
