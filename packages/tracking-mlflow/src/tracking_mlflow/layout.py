@@ -1,0 +1,351 @@
+"""What everything is called in a run: names of metrics, params and tags, paths of artifacts.
+
+Written by `tracking_mlflow.tracker`, read by `tracking_mlflow.reader`::
+
+    images/<key>+step+3+timestamp+1760000000250+<digest>_0.png     as MLflow's image grid wants it
+    text/<key>/step_00000003_1760000000250_<digest>_0.txt          likewise figures, tables,
+                                                                   histograms, audio and video
+    tracking/config.json                                           the whole configuration
+    tracking/tags/<name>.txt                                       tags too long for MLflow
+    tracking/media/<kind>/<key>/step_..._<digest>.json             captions and the like
+
+The digest is that of the content, so sending a record again replaces what is there. Whatever else
+there is are files of the user's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import posixpath
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracking_core.encoding import audio_file, image_file, video_file
+from tracking_core.names import escape, shortened, unescape
+from tracking_core.records import (
+    LoggedAudio,
+    LoggedHistogram,
+    LoggedImage,
+    LoggedTable,
+    LoggedVideo,
+    Value,
+)
+
+__all__ = [
+    "CHANGED_TAG",
+    "CONFIG_PATH",
+    "LONGEST_PARAM",
+    "LONGEST_TAG",
+    "OURS",
+    "Encoded",
+    "Place",
+    "companion",
+    "decoded",
+    "encoded",
+    "file_path",
+    "fitted",
+    "fitted_tag",
+    "is_thumbnail",
+    "label_text",
+    "leaves",
+    "name_tag",
+    "restored",
+    "split_companion",
+    "tag_path",
+    "text_label",
+    "thumbnail_path",
+]
+
+LONGEST_KEY = 230  # MLflow takes 250; the rest is for the names of companions and of our tags
+LONGEST_PATH = 150  # a file name may have 255
+LONGEST_PARAM = 6000
+LONGEST_TAG = 8000
+
+OURS = "tracking."
+NAME_TAG = "tracking.name."  # + digest: the whole of a name that was too long
+CHANGED_TAG = "tracking.changed."  # + name: what a param, which is write-once, is now
+CONFIG_PATH = "tracking/config.json"
+
+# MLflow's rule is [/\w.\- :]*, and posixpath.normpath may change nothing. The colon is refused by
+# a client or server on Windows.
+_SLASH = r"(?<=[^/])/(?=[^/])"
+_DOT = r"(?<=[^/])\.|(?<![^/])\.(?=[^/.])"
+_NAME = re.compile(rf"[\w \-]|{_SLASH}|{_DOT}")
+# Paths of our own keep to ASCII: servers before 3.17 or so store others and can't send them back.
+_PATH = re.compile(rf"[A-Za-z0-9_ \-]|{_SLASH}|{_DOT}")
+_TAG = re.compile(rf"(?!\Atracking\.)(?:{_NAME.pattern})")  # the user's never begins like ours
+# In file names also whatever survives a URL and every store.
+_FILE = re.compile(
+    rf'(?!\Atracking/)(?:[^\x00-\x1f\x7f%#?\\:*"<>|./\ud800-\udfff]|{_SLASH}|{_DOT})'
+)
+_COMPANION = "/_x_"  # `escape` never writes it: no user's key can be one
+
+
+# --- names ---
+
+
+def fitted(key: str) -> str:
+    """`key` as the name of a metric or a param."""
+    return shortened(escape(key, _NAME), LONGEST_KEY)
+
+
+def fitted_tag(key: str) -> str:
+    """`key` as the name of a tag."""
+    return shortened(escape(key, _TAG), LONGEST_KEY)
+
+
+def name_tag(name: str) -> str:
+    """The tag that holds the whole of `name`, which was cut."""
+    return NAME_TAG + name[-16:]
+
+
+def restored(name: str, tags: Mapping[str, str]) -> str:
+    """The key that `fitted` or `fitted_tag` was given; `tags` are all of the run."""
+    whole = tags.get(name_tag(name)) if len(name) == LONGEST_KEY else None
+    return unescape(name) if whole is None else whole
+
+
+def leaves(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    """What a configuration holds, as ``parent/child`` keys; an empty dict is a value too."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{parent}{key}/")
+        else:
+            yield parent + key, value
+
+
+def companion(name: str, what: str) -> str:
+    """The name of a metric that says something about the metric `name`."""
+    return name + _COMPANION + what
+
+
+def split_companion(name: str) -> tuple[str, str]:
+    """The metric that `name` belongs to, and what it says of it: empty if it is no companion."""
+    about, _, what = name.partition(_COMPANION)
+    return about, what
+
+
+def label_text(value: str | None) -> str:
+    """A tag's value as MLflow keeps it: a label (None) is the empty text.
+
+    An empty text, and whatever would read as one, therefore gets a pair of quotes.
+    """
+    if value is None:
+        return ""
+    return f'"{value}"' if _is_quotes(value) else value
+
+
+def text_label(kept: str) -> str | None:
+    """The value that `label_text` was given."""
+    if not kept:
+        return None
+    return kept[1:-1] if _is_quotes(kept) else kept
+
+
+def _is_quotes(text: str) -> bool:
+    return len(text) % 2 == 0 and not text.strip('"')
+
+
+# --- paths ---
+
+
+def file_path(folder: str, name: str) -> str:
+    """Where a file of the user's goes; `unescape` gives the path back."""
+    return escape(posixpath.join(folder, name), _FILE)
+
+
+def tag_path(name: str) -> str:
+    """Where the whole value of the tag `name` (as MLflow knows it) lies."""
+    return f"tracking/tags/{_short_path(name)}.txt"
+
+
+class Place(NamedTuple):
+    """Where a medium or a text lies among the artifacts.
+
+    Attributes:
+        kind: ``"images"``, ``"figures"``, ``"tables"``, ``"histograms"``, ``"audio"``, ``"video"``
+            or ``"text"``.
+        key: fit for a path (`Place.of`).
+        time: milliseconds since the epoch.
+        digest: of all that was logged under this key in one call.
+        number: in a list of media.
+    """
+
+    kind: str
+    key: str
+    step: int
+    time: int
+    digest: str
+    number: int
+    suffix: str
+
+    @classmethod
+    def of(
+        cls, key: str, step: int, time: int, items: Sequence[Encoded], what: str = ""
+    ) -> list[Place]:
+        """Places for `items`, logged as one value under `key`, or as its companion `what`."""
+        whole = hashlib.sha256()
+        for item in items:
+            whole.update(hashlib.sha256(item.data).digest())
+            whole.update(repr(item.about).encode())
+        digest = whole.hexdigest()[:8]
+        short = _short_path(key)
+        short = companion(short, what) if what else short
+        return [
+            cls(item.kind, short, step, time, digest, index, item.suffix)
+            for index, item in enumerate(items)
+        ]
+
+    @classmethod
+    def at(cls, path: str) -> Place | None:
+        """The place that `path` is, or None if it is none."""
+        if found := _GRID.fullmatch(path):
+            key, _, step, time, digest, index, suffix = found.groups()
+            key = key.replace("~", "/").replace("#", "/")
+            return cls("images", key, int(step), int(time), digest, int(index or 0), suffix)
+        if found := _MEDIUM.fullmatch(path):
+            kind, key, step, time, digest, index, suffix = found.groups()
+            return cls(kind, key, int(step), int(time), digest, int(index), suffix)
+        return None
+
+    @property
+    def whole_key(self) -> str:
+        """The key as it was logged, unless it was too long for a path."""
+        return unescape(self.key)
+
+    @property
+    def stem(self) -> str:
+        """The path without the dot and the suffix."""
+        if self.kind == "images":
+            key = self.key.replace("/", "~")
+            when = f"step+{self.step}+timestamp+{self.time}"
+            return f"images/{key}+{when}+{self.digest}_{self.number}"
+        return f"{self.kind}/{self.key}/{self._name}_{self.number}"
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+        return f"{self.stem}.{self.suffix}"
+
+    @property
+    def about_path(self) -> str:
+        """Where the notes of all media of this call and key lie, if there are any."""
+        return f"tracking/media/{self.kind}/{self.key}/{self._name}.json"
+
+    @property
+    def _name(self) -> str:
+        return f"step_{self.step:08d}_{self.time}_{self.digest}"
+
+
+# MLflow's own client writes the same names with a UUID for the digest, and before 3.10 or so with %
+# for +: such images are read too.
+_GRID = re.compile(
+    r"images/([^+%]+)([+%])step\2(-?\d+)\2timestamp\2(\d+)\2([0-9a-f-]+)(?:_(\d+))?\.(\w+)"
+)
+_MEDIUM = re.compile(
+    r"(text|figures|tables|histograms|audio|video)/(.+)"
+    r"/step_(-?\d+)_(\d+)_([0-9a-f]{8})_(\d+)\.(\w+)"
+)
+
+
+_THUMBNAIL = "+compressed."
+
+
+def thumbnail_path(place: Place, suffix: str) -> str:
+    """Where MLflow's image grid looks for the small copy of a picture."""
+    return f"{place.stem}{_THUMBNAIL}{suffix}"
+
+
+def is_thumbnail(path: str) -> bool:
+    """Whether `path` is that of a small copy, ours or of MLflow's own client."""
+    stem, mark, suffix = path.replace("%compressed.", _THUMBNAIL).rpartition(_THUMBNAIL)
+    return bool(mark) and Place.at(f"{stem}.{suffix}") is not None
+
+
+def _short_path(name: str) -> str:
+    return shortened(escape(name, _PATH), LONGEST_PATH)
+
+
+# --- contents ---
+
+
+class Encoded(NamedTuple):
+    """A medium or a text as a file; `about` is what the file itself does not say."""
+
+    kind: str
+    suffix: str
+    data: bytes
+    about: dict[str, Any]
+
+
+def encoded(value: object) -> Encoded:
+    """`value`, any of the media but a file, or a text, as a file."""
+    match value:
+        case str():
+            return Encoded("text", "txt", value.encode("utf-8"), {})
+        case LoggedImage():
+            data, suffix = image_file(value)
+            kind = "figures" if value.figure else "images"
+            return Encoded(kind, suffix, data, {"caption": value.caption} if value.caption else {})
+        case LoggedTable():
+            # As MLflow's log_table writes it: JSON, "split". It has no word for NaN and infinities.
+            odd = [
+                (row, column, str(cell))
+                for row, cells in enumerate(value.rows)
+                for column, cell in enumerate(cells)
+                if isinstance(cell, float) and not math.isfinite(cell)
+            ]
+            rows = [list(cells) for cells in value.rows]
+            for row, column, _ in odd:
+                rows[row][column] = None
+            text = json.dumps({"columns": value.columns, "data": rows})
+            return Encoded("tables", "json", text.encode(), {"odd": odd} if odd else {})
+        case LoggedHistogram():
+            text = json.dumps(msgspec.structs.asdict(value))
+            return Encoded("histograms", "json", text.encode(), {})
+        case LoggedAudio():
+            data, suffix = audio_file(value)
+            return Encoded("audio", suffix, data, _all_but_data(value))
+        case LoggedVideo():
+            data, suffix = video_file(value)
+            return Encoded("video", suffix, data, _all_but_data(value))
+        case _:
+            raise TypeError(f"{type(value).__name__} is no medium")
+
+
+def decoded(place: Place, data: bytes, about: dict[str, Any]) -> Value:
+    """The value that `encoded` was given; pictures and sound stay in their files."""
+    match place.kind:
+        case "text":
+            return data.decode("utf-8")
+        case "tables":
+            table = json.loads(data)
+            for row, column, cell in about.get("odd", []):
+                table["data"][row][column] = float(cell)
+            return LoggedTable(table["columns"], table["data"])
+        case "histograms":
+            return LoggedHistogram(**json.loads(data))
+        case "audio":
+            return LoggedAudio(data, **{**about, "format": place.suffix})
+        case "video":
+            return LoggedVideo(data, **{**about, "format": place.suffix})
+        case _:
+            figure = place.kind == "figures"
+            shape = _png_shape(data) if place.suffix == "png" else (0, 0, 0)
+            return LoggedImage(data, *shape, place.suffix, about.get("caption"), figure)
+
+
+def _all_but_data(value: LoggedAudio | LoggedVideo) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(value)
+    return {name: field for name, field in fields.items() if name not in ("data", "format")}
+
+
+def _png_shape(data: bytes) -> tuple[int, int, int]:
+    width, height, _, colour = struct.unpack(">IIBB", data[16:26])
+    return width, height, {0: 1, 4: 2, 2: 3, 6: 4}.get(colour, 0)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracking_core import Artifact
+from tracking_core.capture import capture
+from tracking_core.records import Config, Log, Record, Tags
+from tracking_core.testing import Seen, TrackerConformance
+from tracking_core.tracker import GeneralTracker
+from tracking_mlflow import MLflowTracker, read_run
+from tracking_mlflow.settings import imported
+
+from .server import Server
+
+NOW = 1_760_000_000.25
+
+
+@pytest.fixture(scope="module")
+def server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("server")
+    shutil.copyfile(migrated, directory / "mlflow.db")
+    server = Server(directory / "mlflow.db", directory / "artifacts")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def address(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    # The first request waits for a server that is still starting, on a machine that may be busy.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    imported().MlflowClient(tracking_uri=server.uri).search_experiments()
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    return server.uri
+
+
+@pytest.mark.usefixtures("address")
+class TestConformanceOnAServer(TrackerConformance):
+    wall_time_resolution = 0.001
+
+    def make(self, directory: Path) -> GeneralTracker:
+        return MLflowTracker("conformance")
+
+    def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
+        run_id = str(tracker.identity()["run_id"])
+        return read_run(run_id, download_to=directory / "downloads")
+
+
+def records(model: Path) -> list[Record]:
+    model.write_bytes(b"weights")
+    values, _ = capture({"loss": 0.5, "note": "text", "model": Artifact(model, "models")})
+    return [Config({"lr": 0.1}, NOW), Tags({"a": None}, NOW), Log(values, 1, 1, NOW)]
+
+
+def test_nothing_is_printed(
+    address: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = MLflowTracker("quiet")
+    tracker.start()
+    tracker.deliver(records(tmp_path / "model.bin"))
+    tracker.finish()
+    list(read_run(tracker.active_run.info.run_id, download_to=tmp_path / "downloads"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_identity_leads_back_to_the_server(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = MLflowTracker("identity")
+    first.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
+    second = MLflowTracker("identity")
+    second.resume(first.identity())
+    second.start()
+    assert second.identity() == first.identity()
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+def test_an_outage_raises_at_once_and_what_is_sent_again_lands_once(
+    address: str, server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = MLflowTracker("outage")
+    tracker.start()
+    batch = records(tmp_path / "model.bin")
+    tracker.deliver(batch[:1])
+    server.stop()
+    began = time.monotonic()
+    with pytest.raises(imported().exceptions.MlflowException):
+        tracker.deliver(batch)
+    with pytest.raises(imported().exceptions.MlflowException):
+        tracker.finish()
+    assert time.monotonic() - began < 5
+    server.start()
+    wait_for(server)
+    tracker.deliver(batch)
+    tracker.deliver(batch)
+    tracker.finish()
+    run_id = tracker.active_run.info.run_id
+    seen = Seen(read_run(run_id, download_to=tmp_path / "downloads"))
+    assert [(point.step, point.value) for point in seen.points("loss")] == [(1, 0.5)]
+    assert seen.values("note") == ["text"]
+    assert seen.files() == {"models/model.bin": b"weights"}
+    assert (seen.config, seen.tags, seen.status) == ({"lr": 0.1}, {"a": None}, "finished")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_hangs_is_given_up(
+    address: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = MLflowTracker("hang")
+    tracker.start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(imported().exceptions.MlflowException, match="timeout"):
+            tracker.deliver(records(tmp_path / "model.bin"))
+        assert time.monotonic() - began < 10
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    tracker.deliver(records(tmp_path / "model.bin"))
+    run_id = tracker.active_run.info.run_id
+    seen: Any = Seen(read_run(run_id, download_to=tmp_path / "downloads"))
+    assert seen.values("loss") == [0.5]
+
+
+def wait_for(server: Server) -> None:
+    """Its socket listens already: the answer comes as soon as it is up."""
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+        imported().MlflowClient(tracking_uri=server.uri).search_experiments()

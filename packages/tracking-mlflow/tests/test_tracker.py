@@ -1,0 +1,572 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracking_core import Artifact, Histogram, Image, PartialState, Table, Tracking, TrackingWarning
+from tracking_core.capture import capture
+from tracking_core.names import unescape
+from tracking_core.records import Config, Log, LoggedImage, Record, Tags
+from tracking_core.testing import Seen, pixels_of
+from tracking_mlflow import MLflowSettingError, MLflowTracker, layout, read_run
+from tracking_mlflow.settings import QUIET, chosen, imported
+
+NOW = 1_760_000_000.25
+
+Make = Callable[..., MLflowTracker]
+
+
+@pytest.fixture
+def make(store: str, tmp_path: Path) -> Make:
+    def start(experiment: str | None = "exp", **arguments: Any) -> MLflowTracker:
+        if experiment is not None:
+            arguments.setdefault("logging_dir", tmp_path / "artifacts")
+        tracker = MLflowTracker(experiment, **arguments)
+        tracker.start()
+        return tracker
+
+    return start
+
+
+@pytest.fixture
+def client(store: str) -> Any:
+    return imported().MlflowClient(tracking_uri=store)
+
+
+def run_id_of(tracker: MLflowTracker) -> str:
+    return str(tracker.identity()["run_id"])
+
+
+def seen(tracker: MLflowTracker, tmp_path: Path) -> Seen:
+    return Seen(read_run(run_id_of(tracker), download_to=tmp_path / "downloads"))
+
+
+def row(values: dict[str, Any], step: int = 0, **options: Any) -> Log:
+    captured, rejected = capture(values)
+    assert rejected == []
+    return Log(captured, step, step, NOW, {"mlflow": options})
+
+
+def paths_of(client: Any, run_id: str, folder: str | None = None) -> list[str]:
+    found = []
+    for entry in client.list_artifacts(run_id, folder):
+        found += paths_of(client, run_id, entry.path) if entry.is_dir else [entry.path]
+    return sorted(found)
+
+
+# --- laziness and manners ---
+
+
+def test_importing_and_constructing_import_no_mlflow() -> None:
+    program = (
+        "import sys, tracking_mlflow; tracking_mlflow.MLflowTracker('e')\n"
+        "assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_whole_run_leaves_no_trace_outside_its_store(migrated: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = """
+import os, threading
+before, threads = dict(os.environ), threading.active_count()
+import tracking_mlflow
+tracker = tracking_mlflow.MLflowTracker("e", os.path.abspath("artifacts"))
+tracker.start()
+tracker.log({"loss": 1.0, "note": "text"}, step=1)
+tracker.store_init_configuration({"lr": 1})
+list(tracking_mlflow.read_run(tracker.active_run.info.run_id, download_to="down"))
+tracker.finish()
+assert dict(os.environ) == before, set(os.environ) ^ set(before)
+"""
+    database = tmp_path / "m.db"
+    database.write_bytes(migrated.read_bytes())
+    hidden = {"MLFLOW_DISABLE_TELEMETRY", "CI", "PYTEST_CURRENT_TEST", "DO_NOT_TRACK"}
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in home.rglob("*") if "mlflow" in str(path)] == []
+
+
+def test_the_users_own_fluent_run_goes_on_untouched(
+    make: Make, client: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mlflow = imported()
+    with chosen(QUIET), mlflow.start_run() as theirs:
+        environment = dict(os.environ)
+        capfd.readouterr()
+        tracker = make()
+        tracker.log({"loss": 1.0}, step=0)
+        tracker.finish("failed")
+        assert mlflow.active_run().info.run_id == theirs.info.run_id != run_id_of(tracker)
+        assert dict(os.environ) == environment
+        assert capfd.readouterr() == ("", "")
+    assert client.get_run(theirs.info.run_id).data.metrics == {}
+
+
+def test_settings_reach_no_other_thread_and_yield_to_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    imported()
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+
+    default, elsewhere = RETRIES.get(), []
+    with chosen({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0}):
+        thread = threading.Thread(target=lambda: elsewhere.append(RETRIES.get()))
+        thread.start()
+        thread.join()
+        assert (RETRIES.get(), elsewhere) == (0, [default])
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        assert RETRIES.get() == 3
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    assert RETRIES.get() == default
+
+
+def test_nothing_happens_off_the_main_process(
+    store: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    tracker = MLflowTracker("never made")
+    tracker.start()
+    tracker.log({"loss": 1.0})
+    tracker.finish()
+    assert client.get_experiment_by_name("never made") is None
+
+
+# --- which run ---
+
+
+def test_variables_win_over_arguments(
+    make: Make, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "from variable")
+    monkeypatch.setenv("MLFLOW_TAGS", '{"team": "vision", "n": {"a": 2}}')
+    tracker = make("from argument", tags={"team": "nlp"}, run_name="mine", description="why")
+    run = client.get_run(run_id_of(tracker))
+    assert client.get_experiment(run.info.experiment_id).name == "from variable"
+    assert (run.data.tags["team"], run.data.tags["n"]) == ("vision", "{'a': 2}")
+    assert (run.info.run_name, run.data.tags["mlflow.note.content"]) == ("mine", "why")
+    assert run.data.tags["mlflow.user"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("MLFLOW_TAGS", "{no json"), ("MLFLOW_NESTED_RUN", "perhaps")]
+)
+def test_a_malformed_variable_is_named(
+    store: str, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(MLflowSettingError, match=variable):
+        MLflowTracker("exp").start()
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "100%", "損失 😀", "a=b and c", "x" * 400])
+def test_experiments_of_any_name_are_found_again(make: Make, client: Any, name: str) -> None:
+    first, second = make(name), make(name)
+    assert first.active_run.info.experiment_id == second.active_run.info.experiment_id
+    assert client.get_experiment(second.active_run.info.experiment_id).name == name
+
+
+def test_without_a_name_it_is_the_default_experiment(
+    make: Make, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make(None).active_run.info.experiment_id == "0"
+    chosen_id = client.create_experiment("chosen")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", chosen_id)
+    assert make(None).active_run.info.experiment_id == chosen_id
+
+
+def test_a_deleted_experiment_is_restored(make: Make, client: Any) -> None:
+    experiment_id = make().active_run.info.experiment_id
+    client.delete_experiment(experiment_id)
+    assert make().active_run.info.experiment_id == experiment_id
+    assert client.get_experiment(experiment_id).lifecycle_stage == "active"
+
+
+def test_several_that_create_one_experiment_at_once_share_it(make: Make, client: Any) -> None:
+    together, found = threading.Barrier(4), []
+
+    def start() -> None:
+        together.wait()
+        found.append(make("contested").active_run.info.experiment_id)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_going_on_with_a_run_makes_no_experiment(
+    make: Make, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make()
+    first.finish()
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id_of(first))
+    second = make("another project")
+    assert run_id_of(second) == run_id_of(first)
+    assert os.environ["MLFLOW_RUN_ID"] == run_id_of(first)
+    assert client.get_experiment_by_name("another project") is None
+    assert client.get_run(run_id_of(first)).info.status == "RUNNING"
+
+
+def test_a_run_that_is_gone_is_said_so(make: Make, client: Any) -> None:
+    with pytest.raises(MLflowSettingError, match="there is no run"):
+        make(run_id="0" * 32)
+    run_id = run_id_of(make())
+    client.delete_run(run_id)
+    with pytest.raises(MLflowSettingError, match="was deleted: restore it"):
+        make(run_id=run_id)
+
+
+def test_a_run_deleted_meanwhile_costs_no_value_its_name(make: Make, client: Any) -> None:
+    tracker = make()
+    client.delete_run(run_id_of(tracker))
+    with pytest.raises(imported().exceptions.MlflowException, match="active"):
+        tracker.deliver([row({"a": 1.0, "b": 2.0})])
+    assert tracker.rejections.counts == {}
+
+
+def test_a_nested_run_hangs_below_the_active_one(
+    make: Make, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = imported()
+    with chosen(QUIET), mlflow.start_run() as parent:
+        nested, beside = make(nested_run=True), make()
+        monkeypatch.setenv("MLFLOW_NESTED_RUN", "false")
+        third = make(nested_run=True)
+    tags = [client.get_run(run_id_of(tracker)).data.tags for tracker in (nested, beside, third)]
+    found = [tag.get("mlflow.parentRunId") for tag in tags]
+    assert found == [parent.info.run_id, None, None]
+
+
+def test_a_directory_is_no_store_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{tmp_path}/mlruns")
+    with pytest.raises(MLflowSettingError, match="sqlite:///"):
+        MLflowTracker("exp").start()
+
+
+def test_identity_holds_no_password() -> None:
+    from tracking_mlflow.runs import without_password
+
+    assert without_password("https://me:secret@host:5000/x") == "https://host:5000/x"
+    assert without_password("sqlite:////tmp/a@b.db") == "sqlite:////tmp/a@b.db"
+
+
+def test_finishing_twice_keeps_the_first_status(make: Make, client: Any) -> None:
+    tracker = make()
+    tracker.finish("killed")
+    tracker.finish()
+    run = client.get_run(run_id_of(tracker))
+    assert run.info.status == "KILLED"
+    assert run.info.end_time >= run.info.start_time
+    MLflowTracker("never started").finish()
+
+
+# --- config ---
+
+
+def test_params_that_differ_on_resume_are_shown_beside_the_old(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    first = make()
+    first.store_init_configuration({"epochs": 1, "lr": 0.1})
+    first.finish()
+    second = make(run_id=run_id_of(first))
+    second.store_init_configuration({"epochs": 2, "new": True})
+    second.finish()
+    data = client.get_run(run_id_of(first)).data
+    assert data.params == {"epochs": "1", "lr": "0.1", "new": "True"}
+    assert data.tags["tracking.changed.epochs"] == "2"
+    assert seen(second, tmp_path).config == {"epochs": 2, "lr": 0.1, "new": True}
+    assert seen(second, tmp_path).tags == {}
+
+
+def test_one_refused_param_costs_only_itself(make: Make, client: Any, tmp_path: Path) -> None:
+    tracker = make()
+    client.log_param(run_id_of(tracker), "lr", "set by somebody else")
+    with pytest.warns(TrackingWarning, match="'lr'"):
+        tracker.store_init_configuration({"a": 1, "lr": 0.1, "b": 2})
+    params = client.get_run(run_id_of(tracker)).data.params
+    assert params == {"a": "1", "lr": "set by somebody else", "b": "2"}
+    assert seen(tracker, tmp_path).config == {"a": 1, "lr": 0.1, "b": 2}
+
+
+def test_config_is_not_changed_and_long_values_are_cut_and_kept_whole(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    tracker = make()
+    config = {"long": "x" * 7000, "nested": {"lr": 1}, "none": None}
+    tracker.store_init_configuration(config)
+    assert config == {"long": "x" * 7000, "nested": {"lr": 1}, "none": None}
+    params = client.get_run(run_id_of(tracker)).data.params
+    assert params == {"long": "x" * 6000, "nested/lr": "1", "none": "None"}
+    assert seen(tracker, tmp_path).config == config
+
+
+# --- metrics ---
+
+
+def test_numpy_steps_and_timestamps_never_reach_sqlite_as_blobs(make: Make, store: str) -> None:
+    tracker = make()
+    tracker.log({"m": numpy.float32(1.5)}, step=numpy.int64(4), timestamp=numpy.int64(5))  # type: ignore[arg-type]  # users do
+    database = sqlite3.connect(store.removeprefix("sqlite:///"))
+    query = "select typeof(step), step, typeof(timestamp), timestamp, typeof(value) from metrics"
+    assert database.execute(query).fetchall() == [("integer", 4, "integer", 5, "real")]
+    database.close()
+
+
+def test_the_truth_about_infinities_and_none_lies_beside_them(make: Make, client: Any) -> None:
+    tracker = make()
+    tracker.deliver([row({"m": value}, step) for step, value in enumerate([math.inf, -math.inf])])
+    tracker.deliver([row({"m": None}, 2), row({"m": math.nan}, 3)])
+    run_id = run_id_of(tracker)
+    signs = client.get_metric_history(run_id, "m/_x_inf")
+    assert sorted((point.step, point.value) for point in signs) == [(0, 1.0), (1, -1.0)]
+    assert [point.step for point in client.get_metric_history(run_id, "m/_x_none")] == [2]
+
+
+def test_options_of_log_metrics(make: Make, client: Any) -> None:
+    tracker = make()
+    with pytest.warns(TrackingWarning, match=r"log_kwargs\['bogus'\]"):
+        tracker.deliver([row({"m": 1.0}, 1, timestamp=1234, synchronous=True, bogus=1)])
+    with pytest.warns(TrackingWarning, match=r"log_kwargs\['run_id'\]"):
+        tracker.deliver([row({"m": 2.0}, 2, run_id="another")])
+    points = client.get_metric_history(run_id_of(tracker), "m")
+    assert [(p.step, p.timestamp) for p in points] == [(1, 1234), (2, round(NOW * 1000))]
+
+
+def test_a_step_beyond_64_bits_costs_only_its_row(make: Make, tmp_path: Path) -> None:
+    tracker = make()
+    with pytest.warns(TrackingWarning, match="64 bits"):
+        tracker.deliver([row({"m": 1.0}, 2**63), row({"m": 2.0}, -(2**63))])
+    assert [(p.step, p.value) for p in seen(tracker, tmp_path).points("m")] == [(-(2**63), 2.0)]
+
+
+def everything(tmp_path: Path) -> list[Record]:
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    picture = numpy.zeros((4, 4, 3), "uint8")
+    values = {
+        "loss": 0.5, "inf": math.inf, "none": None, "note": "text", "k" * 300: "long key",
+        "image": Image(picture, caption="c"), "samples": [Image(picture), Image(picture)],
+        "table": Table(["a"], [[1], [math.nan]]), "h": Histogram(numpy.arange(9.0)),
+        "model": Artifact(model, "models"),
+    }  # fmt: skip
+    rows = [row({**values, "loss": float(step)}, step) for step in range(1200)[::400]]
+    many = [row({"many": float(step)}, step) for step in range(2500)]
+    tags = Tags({"label": None, "empty": "", "quotes": '""', "long": "y" * 9000}, NOW)
+    return [Config({"lr": 0.1, "p": {str(n): n for n in range(150)}}, NOW), tags, *rows, *many]
+
+
+def test_sending_everything_again_changes_nothing(make: Make, client: Any, tmp_path: Path) -> None:
+    tracker = make()
+    records = everything(tmp_path)
+    run_id = run_id_of(tracker)
+
+    def state() -> Any:
+        data = client.get_run(run_id).data
+        points = {key: client.get_metric_history(run_id, key) for key in data.metrics}
+        histories = {
+            key: sorted((p.timestamp, p.step, repr(p.value)) for p in found)
+            for key, found in points.items()
+        }
+        return data.params, data.tags, histories, paths_of(client, run_id)
+
+    tracker.deliver(records)
+    first = state()
+    tracker.deliver(records)
+    assert state() == first
+    assert len(first[2]["many"]) == 2500
+    found = seen(tracker, tmp_path)
+    assert found.tags == {"label": None, "empty": "", "quotes": '""', "long": "y" * 9000}
+    assert found.values("none") == [None] * 3
+    assert math.isnan(found.media("table")[0].rows[1][0])
+    assert found.values("k" * 300) == ["long key"] * 3
+    assert [image.caption for image in found.media("image")] == ["c"] * 3
+    assert {"many", "loss", "inf", "h"} <= found.keys
+
+
+@given(st.text())
+def test_every_key_becomes_a_name_that_mlflow_takes_and_comes_back(key: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
+
+    name, tag = layout.fitted(key), layout.fitted_tag(key)
+    _validate_metric_name(name)
+    _validate_metric_name(layout.companion(name, "histogram"))
+    _validate_tag_name(layout.CHANGED_TAG + tag)
+    assert layout.split_companion(name) == (name, "")
+    assert layout.restored(name, {layout.name_tag(name): key}) == key
+    assert layout.restored(tag, {layout.name_tag(tag): key}) == key
+    assert not tag.startswith(layout.OURS)
+
+
+@given(st.text(st.sampled_from('"a/.\\%#~+_x4')), st.text(st.sampled_from('"a/.\\%#~+_x4')))
+def test_every_path_comes_back(folder: str, name: str) -> None:
+    path = layout.file_path(folder, name)
+    assert not any(part in ("", ".", "..") for part in path.split("/"))
+    assert not set(path) & set('\\%#?:*"<>|')
+    assert unescape(path) == os.path.join(folder, name)
+    (place,) = layout.Place.of(name, -3, 12, [layout.encoded("text")])
+    assert layout.Place.at(place.path) == place
+
+
+@given(st.one_of(st.none(), st.text(), st.text(st.just('"'))))
+def test_tags_keep_labels_and_empty_texts_apart(value: str | None) -> None:
+    assert layout.text_label(layout.label_text(value)) == value
+
+
+# --- media and files ---
+
+
+def test_images_are_named_as_mlflows_own_client_names_them(make: Make, client: Any) -> None:
+    tracker = make()
+    run_id = run_id_of(tracker)
+    big = numpy.zeros((300, 500, 3), "uint8")
+    client.log_image(run_id, big, key="a/b c", step=3, timestamp=77, synchronous=True)
+    theirs = paths_of(client, run_id)
+    tag = client.get_run(run_id).data.tags["mlflow.loggedImages"]
+    tracker.deliver([row({"a/b c": Image(big)}, 3, timestamp=77)])
+    ours = [path for path in paths_of(client, run_id) if path not in theirs]
+    for paths in (theirs, ours):
+        whole, small = sorted(paths, key=layout.is_thumbnail)
+        place = layout.Place.at(whole)
+        assert place is not None
+        assert (place.key, place.step, place.time, place.suffix) == ("a/b c", 3, 77, "png")
+        assert small == layout.thumbnail_path(place, "webp") or place.number == 0
+        assert layout.is_thumbnail(small)
+        assert small.endswith(".webp")
+        assert whole.startswith("images/a~b c+step+3+timestamp+77+")
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == tag
+
+
+def test_a_jpeg_stays_as_it_is_beside_copies_that_the_grid_shows(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (20, 10), "red").save(file, "jpeg")
+    tracker = make()
+    tracker.deliver([Log({"i": LoggedImage(file.getvalue(), 0, 0, 0, "jpeg", "red")}, 1, 1, NOW)])
+    (image,) = seen(tracker, tmp_path).media("i")
+    assert (image.data, image.format, image.caption) == (file.getvalue(), "jpeg", "red")
+    suffixes = [path.partition("_0")[2] for path in paths_of(client, run_id_of(tracker), "images")]
+    assert suffixes == ["+compressed.webp", ".jpeg", ".webp"]
+
+
+def test_tables_are_what_load_table_loads(make: Make, client: Any) -> None:
+    tracker = make()
+    tracker.deliver([row({"wrong": Table(["label", "p"], [["seven", 0.5], ["two", math.inf]])})])
+    run = client.get_run(run_id_of(tracker))
+    (entry,) = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert entry["type"] == "table"
+    table = client.load_table(run.info.experiment_id, entry["path"], run_ids=[run.info.run_id])
+    assert table["label"].tolist() == ["seven", "two"]
+    assert table["p"].tolist()[0] == 0.5
+
+
+def test_a_histogram_has_quantiles_and_a_picture(make: Make, client: Any, tmp_path: Path) -> None:
+    tracker = make()
+    tracker.deliver([row({"w": Histogram(numpy.linspace(0, 100, 1001), bins=50)}, 2)])
+    metrics = client.get_run(run_id_of(tracker)).data.metrics
+    assert {key: round(value) for key, value in metrics.items()} == {
+        "w/_x_min": 0, "w/_x_p5": 5, "w/_x_p50": 50, "w/_x_p95": 95, "w/_x_max": 100,
+    }  # fmt: skip
+    images = paths_of(client, run_id_of(tracker), "images")
+    assert any(path.startswith("images/w~_x_histogram+step+2+") for path in images)
+    assert seen(tracker, tmp_path).keys == {"w"}
+
+
+def test_files_of_any_name_land_and_come_back(make: Make, tmp_path: Path) -> None:
+    names = ["config.json", "100% #1?.txt", "_x40_.txt", ".hidden", "é 損.txt", 'q".txt']
+    tree = tmp_path / "tree"
+    (tree / "tracking").mkdir(parents=True)
+    (tree / "tracking" / "config.json").write_text("theirs")
+    for name in names:
+        (tree / name).write_text(name)
+    tracker = make()
+    tracker.store_init_configuration({"lr": 1})
+    tracker.log_artifacts(tree)
+    tracker.log_artifact(tree / "config.json", "../../up")
+    found = seen(tracker, tmp_path)
+    expected = {name: name.encode() for name in names}
+    expected |= {"tracking/config.json": b"theirs", "../../up/config.json": b"config.json"}
+    assert found.files() == expected
+    assert found.config == {"lr": 1}
+    assert not (tmp_path / "up").exists()
+
+
+def test_a_file_that_is_gone_costs_only_itself(make: Make, tmp_path: Path) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    record = row({"model": Artifact(model), "loss": 1.0})
+    model.unlink()
+    tracker = make()
+    with pytest.warns(TrackingWarning, match="the file is gone"):
+        tracker.deliver([record])
+    assert seen(tracker, tmp_path).values("loss") == [1.0]
+
+
+def test_images_of_mlflows_own_client_are_read_too(make: Make, client: Any, tmp_path: Path) -> None:
+    tracker = make()
+    picture = numpy.full((5, 6, 3), 7, "uint8")
+    client.log_image(run_id_of(tracker), picture, key="theirs", step=2, synchronous=True)
+    (point,) = seen(tracker, tmp_path).points("theirs")
+    assert point.step == 2
+    assert numpy.array_equal(pixels_of(point.value), picture)  # type: ignore[arg-type]  # an image
+
+
+# --- what Accelerate's own tests check ---
+
+
+def test_what_accelerates_tests_check(store: str, client: Any, tmp_path: Path) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure")
+    options = {"mlflow": {"logging_dir": tmp_path / "artifacts"}}
+    config = {"lr": 0.1, "long": "x" * 9000}
+    tracking = Tracking(log_with="mlflow", delivery="inline")
+    tracking.init_trackers("accelerate", config=config, init_kwargs=options)
+    tracker = tracking.get_tracker("mlflow")
+    assert tracking.trackers[0] is tracker
+    run_id = tracker.active_run.info.run_id
+    assert tracking.get_tracker("mlflow", unwrap=True).info.run_id == run_id
+    tracking.log({"total_loss": 0.1, "iteration": 1, "my_text": "some_value"}, step=0)
+    tracking.log({"no_step": 1.0})
+    tracking.log({"kw": 1.0}, step=5, log_kwargs={"mlflow": {"synchronous": True}})
+    tracker.log_figure(figure_module.Figure(), artifact_file="figure.png")
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "a.txt").write_text("a")
+    tracker.log_artifact(str(local / "a.txt"), artifact_path="one")
+    tracker.log_artifacts(str(local), artifact_path="many")
+    tracking.end_training()
+    run = client.get_run(run_id)
+    assert set(run.data.metrics) == {"total_loss", "iteration", "no_step", "kw"}
+    assert client.get_metric_history(run_id, "kw")[0].step == 5
+    assert {"figure.png", "one/a.txt", "many/a.txt"} <= set(paths_of(client, run_id))
+    assert run.info.status == "FINISHED"
+    assert config["long"] == "x" * 9000
+    assert tracking.status()["mlflow"].failed == 0
