@@ -1,0 +1,69 @@
+"""What the integration tests share: one MLflow database, and runs read back by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracking_core.testing import Seen
+
+
+def needs(module: str) -> Any:
+    """`module`, or a skip that says it is missing; where it must be there, a failure."""
+    if os.environ.get("TRACKING_REQUIRE") == module:
+        return __import__(module)
+    return pytest.importorskip(module, reason=f"{module} is not installed here")
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    return needs("torch")
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables made, which takes seconds: tests copy it."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def mlflow_uri(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.chdir(tmp_path)  # MLflow keeps artifacts beside it
+    return uri
+
+
+@pytest.fixture
+def read_tensorboard() -> Callable[[Path], Seen]:
+    from tracking_tensorboard.reader import read_run
+
+    return lambda directory: Seen(read_run(directory))
+
+
+@pytest.fixture
+def read_mlflow(mlflow_uri: str, tmp_path: Path) -> Callable[..., Seen]:
+    """Reads one run; without an id the only run that there is."""
+    from mlflow import MlflowClient
+
+    from tracking_mlflow.reader import read_run
+
+    def read(run_id: str | None = None) -> Seen:
+        if run_id is None:
+            client = MlflowClient(tracking_uri=mlflow_uri)
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            (run,) = client.search_runs(experiments)
+            run_id = run.info.run_id
+        return Seen(read_run(run_id, mlflow_uri, download_to=tmp_path))
+
+    return read

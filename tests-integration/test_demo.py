@@ -1,0 +1,42 @@
+"""The README's first command, on a short training."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tracking_core.testing import Seen
+
+DEMO = Path(__file__).resolve().parent.parent / "tools" / "demo.py"
+
+
+def test_the_demo_trains_and_both_tools_have_its_run(
+    tmp_path: Path,
+    read_tensorboard: Callable[[Path], Seen],
+    read_mlflow: Callable[..., Seen],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(DEMO), "--epochs", "3", "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Look at it:" in done.stdout
+    assert "0 failed" not in done.stdout and " failed" not in done.stdout
+    assert "training: 100%" in done.stderr
+
+    for seen in (read_tensorboard(tmp_path / "tensorboard" / "digits"), read_mlflow()):
+        losses = seen.points("train/loss")
+        assert [point.step for point in losses] == list(range(3 * 22))
+        assert losses[-1].value < losses[0].value / 2, "it really trains"
+        assert seen.values("test/accuracy")[-1] > 0.8
+        assert len(seen.media("confusion")) == 1
+        assert seen.media("samples")[0].caption
+        assert seen.media("misclassified")[0].columns[0] == "index"
+        assert len(seen.media("weights/layer 0")) == 3
+        assert seen.files()["model/model.pkl"]
+        assert seen.config["optimizer"] == {"name": "adam", "lr": 0.003}
+        assert seen.status == "finished"
