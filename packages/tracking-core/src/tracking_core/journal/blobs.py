@@ -1,0 +1,114 @@
+"""Large values beside the journal, each under the digest of its bytes.
+
+A blob is stored before the record that names it, and it is checked whenever it is read, so a record
+never stands for other bytes than those that were logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.journal import layout
+from tracking_core.journal.files import CREATE, READ, REAL, Files
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PART = 1024 * 1024
+
+
+class Blobs:
+    """The blobs of one writer directory.
+
+    With `durable`, `put` waits for the disk: what a writer with ``durability="power"`` needs.
+    """
+
+    def __init__(
+        self,
+        writer: str | os.PathLike[str],
+        *,
+        durable: bool = False,
+        files: Files = REAL,
+    ) -> None:
+        self.directory = Path(writer) / layout.BLOBS
+        self._durable = durable
+        self._files = files
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256 in hex; the same bytes are stored once.
+
+        Raises `JournalError` when the disk refuses; nothing is left half stored.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        with contextlib.suppress(JournalError):
+            self.get(digest)
+            return digest
+        files = self._files
+        path = self.directory / digest
+        draft = self.directory / f".{digest[:16]}-{secrets.token_hex(4)}"
+        made = False
+        try:
+            layout.make_directory(self.directory, files=files)
+            fd = files.open(str(draft), CREATE, 0o600)
+            made = True
+            try:
+                files.fchmod(fd, 0o600)
+                files.write_all(fd, data)
+                if self._durable:
+                    files.fsync(fd)
+            finally:
+                files.close(fd)
+            files.replace(str(draft), str(path))
+            made = False
+            if self._durable:
+                files.sync_directory(str(self.directory))
+        except OSError as error:
+            reason = error.strerror or error
+            raise JournalError(f"cannot store a value in {self.directory}: {reason}") from error
+        finally:
+            if made:
+                with contextlib.suppress(OSError):
+                    files.unlink(str(draft))
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes with this digest.
+
+        Raises `JournalError` when there are none or the name is no digest, and `DamagedJournal`
+        when the bytes are not those that were stored.
+        """
+        path = self.path(digest)
+        files = self._files
+        try:
+            layout.require_directory(self.directory)
+            fd = files.open(str(path), READ, 0)
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise JournalError(f"the blob {path} is no regular file: refused")
+                parts = []
+                at = 0
+                while part := files.pread(fd, _PART, at):
+                    parts.append(part)
+                    at += len(part)
+            finally:
+                files.close(fd)
+        except OSError as error:
+            raise JournalError(f"no blob {path}: {error.strerror or error}") from error
+        data = b"".join(parts)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise DamagedJournal(f"the blob {path} does not hold the bytes of its name")
+        return data
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies, for a library that wants a file; `get` is what checks the bytes.
+
+        Raises `JournalError` when the name is no SHA-256 in hex, so no name leads elsewhere.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise JournalError(f"{digest!r} is no name of a blob")
+        return self.directory / digest

@@ -1,0 +1,186 @@
+"""Whatever a run is called, it lands below the root, in a place of its own, privately."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.journal import Writer, escape, owner_alive, read_owner, runs, unescape
+
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "~",
+    "~root",
+    "a/b\\c",
+    "nul\0byte",
+    "line\nbreak",
+    "\N{SNOWMAN}\N{PILE OF POO}",
+    "\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe",
+    "x" * 4096,
+    "\N{SNOWMAN}" * 500,
+    "CON",
+    "con",
+    "aux.txt",
+    "COM1",
+    "ends.",
+    "ends ",
+    "-rf",
+    ".hidden",
+    "BERT",
+    "Bert",
+    "bert",
+    "\udcff lone",
+    "C:\\windows",
+    "%00",
+    "a~~b",
+    "~7e",
+    "caf\u00e9",
+    "cafe\u0301",
+]
+
+
+def test_hostile_names_stay_below_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in HOSTILE:
+        writer = Writer.create(root, name, sync_interval=None)
+        writer.append(name.encode("utf-8", "surrogatepass") or b"empty")
+        writer.close()
+        inside = writer.directory.resolve().relative_to(root.resolve())
+        assert len(inside.parts) == 2
+    assert sorted(os.listdir(tmp_path)) == ["root"]
+    assert set(runs(root)) == set(HOSTILE)
+
+
+def test_names_differ_even_where_case_is_ignored() -> None:
+    rng = random.Random(5)
+    alphabet = "abAB.~/-_ \u00e9\u00c9con0"
+    names = {*HOSTILE}
+    while len(names) < 10_000:
+        names.add("".join(rng.choices(alphabet, k=rng.randrange(12))))
+    escaped = {escape(name).lower() for name in names}
+    assert len(escaped) == len(names)
+
+
+@settings(max_examples=1000)
+@given(st.text(st.characters(), max_size=60))
+def test_escaping_is_reversible_and_harmless(name: str) -> None:
+    text = escape(name)
+    assert unescape(text) in (name, None)
+    if len(text) <= 110:
+        assert unescape(text) == name
+    assert len(text) <= 140
+    assert text.isascii()
+    assert not set(text) & set('/\\\0 \n:*?"<>|')
+    assert text not in (".", "..", "")
+
+
+def test_everything_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    for umask in (0, 0o022, 0o777):
+        before = os.umask(umask)
+        try:
+            writer = Writer.create(tmp_path / f"u{umask}" / "deep", "run", sync_interval=None)
+            writer.append(b"payload")
+            writer.close()
+        finally:
+            os.umask(before)
+        for parent, directories, files in os.walk(tmp_path / f"u{umask}"):
+            for name in directories:
+                assert os.stat(os.path.join(parent, name)).st_mode & 0o777 == 0o700
+            for name in files:
+                assert os.stat(os.path.join(parent, name)).st_mode & 0o777 == 0o600
+
+
+def test_a_planted_link_is_refused(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "run").symlink_to(elsewhere)
+    with pytest.raises(JournalError, match="symbolic link"):
+        Writer.create(root, "run")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(JournalError, match="cannot make a journal for run 'mine'"):
+        Writer.create(tmp_path / "file", "mine")
+    (tmp_path / "run").write_text("in the way")
+    with pytest.raises(JournalError, match="not a directory"):
+        Writer.create(tmp_path, "run")
+
+
+def test_the_same_run_twice_gets_two_directories(tmp_path: Path) -> None:
+    writers = [Writer.create(tmp_path, "run", sync_interval=None) for _ in range(20)]
+    assert len({writer.directory for writer in writers}) == 20
+    assert runs(tmp_path) == {"run": [writer.directory for writer in writers]}
+    for writer in writers:
+        writer.close()
+
+
+def test_a_living_owner_is_alive_and_a_killed_one_is_dead(tmp_path: Path) -> None:
+    code = (
+        "import sys; from tracking_core.journal import Writer\n"
+        "w = Writer.create(sys.argv[1], 'run'); sys.stdout.write(str(w.directory) + '\\n')\n"
+        "sys.stdout.flush(); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    owner = read_owner(Path(child.stdout.readline().strip()))
+    assert owner.run == "run"
+    assert owner_alive(owner) is True
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert owner_alive(owner) is False, "a zombie writes no more"
+    child.communicate()
+    assert owner_alive(owner) is False
+
+
+def test_a_number_given_to_another_process_is_not_the_owner(tmp_path: Path) -> None:
+    with Writer.create(tmp_path, "run", sync_interval=None) as writer:
+        owner = read_owner(writer.directory)
+    assert owner_alive(owner) is True
+    assert owner_alive(owner._replace(started=owner.started + 1)) is False
+    assert owner_alive(owner._replace(boot="another boot")) is False
+    assert owner_alive(owner._replace(host="another host")) is None
+    assert owner_alive(owner._replace(namespace="pid:[1]")) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"run": "x"}', '{"pid": "no"}', "[" * 50_000])
+def test_a_damaged_owner_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "owner.json").write_text(text)
+    with pytest.raises(DamagedJournal, match=r"owner\.json"):
+        read_owner(tmp_path)
+
+
+def test_the_owner_holds_no_more_than_it_says(tmp_path: Path) -> None:
+    with Writer.create(tmp_path, "run", sync_interval=None) as writer:
+        said = json.loads((writer.directory / "owner.json").read_text())
+    assert set(said) == {
+        "format",
+        "run",
+        "host",
+        "pid",
+        "boot",
+        "namespace",
+        "started",
+        "created_ns",
+    }

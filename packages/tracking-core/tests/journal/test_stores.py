@@ -1,0 +1,176 @@
+"""Blobs, dead letters and the drain lock."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.journal import Blobs, DeadLetters, DrainLock, Writer
+
+from .faulty import in_child
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    with Writer.create(tmp_path, "run", sync_interval=None) as writer:
+        return writer.directory
+
+
+def test_a_blob_comes_back_and_is_stored_once(directory: Path) -> None:
+    blobs = Blobs(directory)
+    value = os.urandom(3_000_000)
+    digest = blobs.put(value)
+    assert blobs.put(value) == digest
+    assert blobs.get(digest) == value
+    assert os.listdir(directory / "blobs") == [digest]
+    assert blobs.path(digest).stat().st_mode & 0o777 == 0o600
+    assert blobs.get(blobs.put(b"")) == b""
+
+
+def test_a_damaged_blob_is_never_given_out_and_is_stored_again(directory: Path) -> None:
+    blobs = Blobs(directory)
+    digest = blobs.put(b"value" * 100)
+    path = blobs.path(digest)
+    path.write_bytes(b"value" * 99 + b"valuE")
+    with pytest.raises(DamagedJournal, match=digest):
+        blobs.get(digest)
+    assert blobs.put(b"value" * 100) == digest
+    assert blobs.get(digest) == b"value" * 100
+
+
+@pytest.mark.parametrize("name", ["", "../owner.json", "/etc/passwd", "A" * 64, "a" * 63, "a" * 65])
+def test_a_name_that_is_no_digest_leads_nowhere(directory: Path, name: str) -> None:
+    with pytest.raises(JournalError, match="no name of a blob"):
+        Blobs(directory).get(name)
+
+
+def test_a_planted_link_in_place_of_a_blob_is_refused(directory: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    blobs = Blobs(directory)
+    digest = blobs.put(b"value")
+    blobs.path(digest).unlink()
+    blobs.path(digest).symlink_to(secret)
+    with pytest.raises(JournalError, match="no blob"):
+        blobs.get(digest)
+    with pytest.raises(JournalError, match="no blob"):
+        blobs.get("0" * 64)
+
+
+def test_dead_letters_are_listed_in_order_with_their_reasons(directory: Path) -> None:
+    letters = DeadLetters(directory, "we/ird")
+    assert letters.list() == []
+    letters.append(3, b"\x00\xff", 'refused: "bad"\nvalue')
+    letters.append(5, b"more", "413")
+    found = letters.list()
+    assert [(letter.seq, letter.payload, letter.reason) for letter in found] == [
+        (3, b"\x00\xff", 'refused: "bad"\nvalue'),
+        (5, b"more", "413"),
+    ]
+    assert DeadLetters(directory, "other").list() == []
+    assert letters.path.parent == directory / "dead"
+    assert letters.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_half_a_dead_letter_spoils_only_itself(directory: Path) -> None:
+    letters = DeadLetters(directory, "wandb")
+    letters.append(1, b"one", "no")
+    letters.append(2, b"two", "no")
+    whole = letters.path.read_bytes()
+    for cut in range(len(whole)):
+        letters.path.write_bytes(whole[:cut])
+        letters.append(9, b"nine", "no")
+        numbers = [letter.seq for letter in letters.list()]
+        assert numbers in ([9], [1, 9], [1, 2, 9])
+
+
+HOLD = (
+    "import sys; from tracking_core.journal import DrainLock\n"
+    "lock = DrainLock(sys.argv[1]); sys.stdout.write(f'{lock.acquire()}\\n'); sys.stdout.flush()\n"
+    "sys.stdin.read()"
+)
+
+
+def holder(directory: Path) -> tuple[subprocess.Popen[str], str]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    return child, child.stdout.readline().strip()
+
+
+def test_one_process_at_a_time_drains(directory: Path) -> None:
+    mine = DrainLock(directory)
+    assert mine.acquire()
+    assert mine.held
+    assert not DrainLock(directory).acquire(), "nor a second time in this process"
+    child, said = holder(directory)
+    assert said == "False"
+    child.communicate()
+    mine.release()
+    child, said = holder(directory)
+    assert said == "True"
+    assert not mine.acquire()
+    child.kill()
+    child.communicate()
+    assert mine.acquire(), "a dead holder holds nothing"
+    mine.release()
+
+
+def test_a_forked_child_neither_holds_nor_breaks_its_parents_lock(directory: Path) -> None:
+    mine = DrainLock(directory)
+    assert mine.acquire()
+
+    def child() -> bool:
+        held = mine.held
+        mine.release()
+        return not held and not DrainLock(directory).acquire()
+
+    in_child(child)
+    other, said = holder(directory)
+    assert said == "False"
+    other.communicate()
+    mine.release()
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(directory: Path) -> None:
+    code = (
+        "import os, sys, signal; from tracking_core.journal import DrainLock\n"
+        "lock = DrainLock(sys.argv[1]); assert lock.acquire()\n"
+        "child = os.fork()\n"
+        "if not child: sys.stdin.read(); os._exit(0)\n"
+        "sys.stdout.write('ready\\n'); sys.stdout.flush()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    parent.wait()
+    mine = DrainLock(directory)
+    assert mine.acquire()
+    mine.release()
+    parent.communicate()
+
+
+def test_a_file_system_without_locks_is_said_so(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(JournalError, match="can't be known here"):
+        DrainLock(directory).acquire()
