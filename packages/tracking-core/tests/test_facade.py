@@ -74,7 +74,7 @@ def test_trackers_are_built_by_name_with_their_arguments(tmp_path: Path) -> None
 
 
 def test_options_go_to_the_tracker_that_they_name(memory: MemoryTracker) -> None:
-    tracking = Tracking(memory)
+    tracking = Tracking(memory, delivery="inline")
     tracking.init_trackers("p")
     tracking.log({"a": 1}, step=0, log_kwargs={"memory": {"commit": False}, "wandb": {"x": 1}})
     assert memory.rows[0].options["memory"] == {"commit": False}
@@ -83,7 +83,9 @@ def test_options_go_to_the_tracker_that_they_name(memory: MemoryTracker) -> None
 
 def test_init_kwargs_for_a_name_that_nobody_knows_are_said(memory: MemoryTracker) -> None:
     with pytest.warns(TrackingWarning, match="init_kwargs names the tracker 'wanbd'"):
-        Tracking(memory).init_trackers("p", init_kwargs={"wanbd": {}, "wandb": {}})
+        Tracking(memory, delivery="inline").init_trackers(
+            "p", init_kwargs={"wanbd": {}, "wandb": {}}
+        )
 
 
 def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) -> None:
@@ -92,7 +94,7 @@ def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) 
             super().__init__(run_name)
 
     register_tracker_class(Strict)
-    tracking = Tracking("memory")
+    tracking = Tracking("memory", delivery="inline")
     with pytest.raises(TypeError, match="colour"):
         tracking.init_trackers("p", init_kwargs={"memory": {"colour": "red"}})
     tracking.init_trackers("p")
@@ -102,7 +104,7 @@ def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) 
 
 class TestALife:
     def test_a_second_start_is_refused(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         with pytest.raises(AlreadyStartedError, match="call end_training"):
             tracking.init_trackers("p")
@@ -110,7 +112,7 @@ class TestALife:
         tracking.end_training()
 
     def test_a_next_run_may_follow_the_end(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         first = tracking.run_id
         tracking.end_training()
@@ -122,7 +124,7 @@ class TestALife:
     def test_nothing_is_logged_before_the_start_and_after_the_end(
         self, memory: MemoryTracker
     ) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.log({"a": 1})
         tracking.init_trackers("p")
         tracking.end_training()
@@ -144,7 +146,7 @@ class TestALife:
         self, memory: MemoryTracker, error: BaseException | None, status: str
     ) -> None:
         try:
-            with Tracking(memory) as tracking:
+            with Tracking(memory, delivery="inline") as tracking:
                 tracking.init_trackers("p")
                 if error is not None:
                     raise error
@@ -154,7 +156,7 @@ class TestALife:
 
     def test_an_unknown_status_is_refused(self, memory: MemoryTracker) -> None:
         with pytest.raises(ValueError, match="'done' is none of finished, failed, killed"):
-            Tracking(memory).end_training("done")  # type: ignore[arg-type]  # the point of the test
+            Tracking(memory, delivery="inline").end_training("done")  # type: ignore[arg-type]  # the point of the test
 
     def test_an_unknown_lane_is_refused(self) -> None:
         with pytest.raises(ValueError, match="delivery='fast' is none of"):
@@ -163,7 +165,7 @@ class TestALife:
 
 class TestGetTracker:
     def test_it_gives_the_tracker_or_its_native_object(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         assert tracking.get_tracker("memory") is memory
         assert tracking.get_tracker("memory", unwrap=True) is memory.records
@@ -174,7 +176,7 @@ class TestGetTracker:
 
     def test_too_early_is_an_error(self, memory: MemoryTracker) -> None:
         with pytest.raises(NotStartedError, match="call init_trackers"):
-            Tracking(memory).get_tracker("memory")
+            Tracking(memory, delivery="inline").get_tracker("memory")
 
     def test_without_trackers_it_gives_one_that_does_nothing(self) -> None:
         tracking = Tracking()
@@ -208,7 +210,7 @@ class TestOffTheMainProcess:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_second_start_is_refused_there_too(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         with pytest.raises(AlreadyStartedError):
             tracking.init_trackers("p")
@@ -218,7 +220,7 @@ class TestNothingRaisesOutOfLog:
     @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
     @pytest.mark.parametrize("values", [None, 3, "text", [1, 2], object(), numpy.zeros(3)])
     def test_values_that_are_no_dict(self, memory: MemoryTracker, values: Any) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         tracking.log(values)
         tracking.log_images(values)
@@ -230,7 +232,7 @@ class TestNothingRaisesOutOfLog:
     def test_a_step_that_is_no_integer_is_named_and_the_row_kept(
         self, memory: MemoryTracker
     ) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         tracking.log({"a": 1}, step=7)
         with pytest.warns(TrackingWarning, match="'step'.*must be an integer, not a str"):
@@ -239,7 +241,7 @@ class TestNothingRaisesOutOfLog:
         tracking.end_training()
 
     def test_the_other_values_of_the_call_land(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         with pytest.warns(TrackingWarning) as said:
             for _ in range(3):
@@ -254,7 +256,7 @@ class TestNothingRaisesOutOfLog:
         tracking.end_training()
 
     def test_a_missing_file_is_named(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         with pytest.warns(TrackingWarning) as said:
             tracking.log_artifact("/no/such/file")
@@ -269,7 +271,7 @@ class TestNothingRaisesOutOfLog:
     @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
     @pytest.mark.parametrize("options", [3, {"memory": 3}, [1], {"memory": None}])
     def test_options_that_are_no_dicts(self, memory: MemoryTracker, options: Any) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         tracking.log({"a": 1}, log_kwargs=options)
         tracking.log_artifact(None)  # type: ignore[arg-type]  # the point of the test
@@ -278,7 +280,7 @@ class TestNothingRaisesOutOfLog:
         tracking.end_training()
 
     def test_warnings_turned_into_errors_do_not_raise_either(self, memory: MemoryTracker) -> None:
-        tracking = Tracking(memory)
+        tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -329,14 +331,14 @@ class TestOneTrackerCanNotHurtAnother:
 
 
 def test_two_trackers_of_one_name_are_told_apart_in_the_status() -> None:
-    tracking = Tracking([MemoryTracker(), MemoryTracker()])
+    tracking = Tracking([MemoryTracker(), MemoryTracker()], delivery="inline")
     tracking.init_trackers("p")
     assert list(tracking.status()) == ["memory", "memory#2"]
     tracking.end_training()
 
 
 def test_values_are_copied_at_the_call(memory: MemoryTracker) -> None:
-    tracking = Tracking(memory)
+    tracking = Tracking(memory, delivery="inline")
     tracking.init_trackers("p")
     picture, inner = numpy.zeros((2, 2), "uint8"), {"a": 1}
     tracking.log({"image": Image(picture), "inner": inner})
@@ -367,7 +369,7 @@ def test_threads_may_log_at_once(memory: MemoryTracker) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 def test_a_forked_child_neither_logs_nor_ends_the_run(memory: MemoryTracker) -> None:
-    tracking = Tracking(memory)
+    tracking = Tracking(memory, delivery="inline")
     tracking.init_trackers("p")
     child = os.fork()
     if not child:
@@ -395,7 +397,7 @@ class TestInterpreterExit:
                 def finish(self, status="finished"):
                     print(status, self.values("a"))
             def train():
-                tracking = Tracking(Talking())
+                tracking = Tracking(Talking(), delivery="inline")
                 tracking.init_trackers("p")
                 tracking.log({"a": 1})
             train()
@@ -457,7 +459,7 @@ def test_a_tracker_written_for_accelerate_works_by_instance_and_by_name(tmp_path
 
 
 def test_a_row_carries_step_position_and_time(memory: MemoryTracker) -> None:
-    tracking = Tracking(memory)
+    tracking = Tracking(memory, delivery="inline")
     tracking.init_trackers("p")
     for step in (None, 5, None, 2, None):
         tracking.log({"a": 1}, step=step)

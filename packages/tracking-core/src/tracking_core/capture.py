@@ -19,6 +19,8 @@ from tracking_core.values import Image, Layout
 __all__ = ["Rejected", "capture", "capture_images", "capture_tags"]
 
 DEEPEST = 16  # nested dicts beyond this are a mistake
+_FINE = frozenset({float, bool})
+_TEXT = frozenset({str})
 
 
 class Rejected(NamedTuple):
@@ -34,6 +36,16 @@ def capture(values: Mapping[Any, Any]) -> tuple[dict[str, Value], list[Rejected]
 
     Never raises for anything that `values` holds.
     """
+    if type(values) is dict:
+        # Nearly every call: all is plain as it stands, and seeing that at one glance halves the
+        # cost. The copy comes first, because another thread may change what it was made of.
+        taken = values.copy()
+        if (
+            _FINE.issuperset(map(type, taken.values()))
+            and _TEXT.issuperset(map(type, taken))
+            and "".join(taken).isascii()
+        ):
+            return taken, []
     return _captured(values, _one_value)
 
 

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import atexit
+import getpass
+import itertools
 import os
 import secrets
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, get_args
 
+import msgspec
+
 from tracking_core.capture import Rejected, capture, capture_images, capture_tags
+from tracking_core.codec import travels
 from tracking_core.config import plain_config
 from tracking_core.delivery.inline import InlineLane
+from tracking_core.delivery.journaled import JournaledLanes, Member
 from tracking_core.delivery.lane import Lane, TrackerStatus
+from tracking_core.delivery.notes import TrackerSpec
 from tracking_core.errors import (
     AlreadyStartedError,
+    JournalError,
     NotStartedError,
     StepError,
     UnknownTrackerError,
 )
 from tracking_core.filtering import LogWith, filter_trackers
-from tracking_core.plain import type_name
+from tracking_core.plain import text, type_name
 from tracking_core.process import PartialState
 from tracking_core.records import Config, Log, Status, Tags, Value
+from tracking_core.recovery import recover, replay
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
 from tracking_core.rejections import Rejection, Rejections, say
 from tracking_core.tracker import GeneralTracker, NullTracker, whole_step
@@ -32,7 +43,10 @@ from tracking_core.values import Artifact, Table, base_name
 
 __all__ = ["Delivery", "Tracking"]
 
-Delivery: TypeAlias = Literal["auto", "inline"]
+Delivery: TypeAlias = Literal["auto", "inline", "thread", "process"]
+SECONDS_AT_EXIT = 10.0
+LARGEST_STEP = 2**63
+
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
@@ -50,8 +64,13 @@ class Tracking:
         log_with: tracker names (``"tensorboard"``), `LoggerType` members, tracker instances, or
             several of them; ``"all"`` is every installed tracker. See `filter_trackers`.
         logging_dir: where trackers that need a directory write.
-        delivery: which lane records take to the trackers. ``"inline"`` delivers on the caller's
-            thread before a call returns, and is what ``"auto"`` stands for.
+        delivery: which lane records take to the trackers.
+
+            * ``"inline"``: the caller's thread; when a call returns, the library has the record.
+            * ``"thread"``: a journal on disk, and a thread of this process for each tracker.
+            * ``"process"``: a journal on disk, and one delivery process, which goes on when this one
+              is killed. Instances that are handed in live in a thread all the same.
+            * ``"auto"``: what each tracker class names as right for its library.
 
     Raises:
         ValueError: an unknown tracker, a missing `logging_dir`, an unknown lane.
@@ -74,11 +93,13 @@ class Tracking:
         if delivery not in get_args(Delivery):
             raise ValueError(f"delivery={delivery!r} is none of {', '.join(get_args(Delivery))}")
         self.logging_dir = logging_dir
+        self._delivery = delivery
         self._chosen = filter_trackers(log_with, logging_dir)
         if log_with and not self._chosen and PartialState().is_main_process:
             say("`log_with` was passed, but none of its trackers is installed")
         PartialState()
         self._lanes: list[Lane] = []
+        self._trackers: list[GeneralTracker] = []
         self._process = 0
         self._started = False
         self._ended = False
@@ -112,30 +133,33 @@ class Tracking:
                 "init_trackers() was called twice: call end_training() before the next run, "
                 "or use a second Tracking for a run beside this one"
             )
-        built: list[GeneralTracker] = []
+        lanes: list[Lane] = []
+        run_id = _new_run_id()
+        project_name = text(str(project_name))
         if PartialState().is_main_process:
             options = dict(init_kwargs or {})
-            built = [self._construct(one, project_name, options) for one in self._chosen]
+            members = [self._member(one, project_name, options) for one in self._chosen]
             self._say_unknown(options, "init_kwargs")
+            lanes = self._lanes_for(_told_apart(members), project_name, run_id)
         self._started, self._ended = True, False
         self._next_position = 0
-        self._run_id = _new_run_id()
+        self._run_id = run_id
         self._process = os.getpid()
-        lanes: list[Lane] = [InlineLane(tracker) for tracker in built]
         for lane in lanes:
             lane.start()
         self._lanes = lanes
+        self._trackers = [tracker for lane in lanes for tracker in lane.trackers()]
         atexit.register(self._end_forgotten)
         if config is not None:
-            self._deliver(Config(plain_config(config), time.time()))
+            self._put(Config(plain_config(config), time.time()))
 
-    def end_training(self, status: Status = "finished", timeout: float | None = None) -> None:
+    def end_training(self, status: Status = "finished", timeout: float = 30.0) -> None:
         """End the run in every tracker.
 
         Args:
             status: ``"finished"``, ``"failed"`` or ``"killed"``.
-            timeout: seconds to wait for what is still on its way; the inline lane has nothing on
-                its way.
+            timeout: seconds to wait for what is still on its way. What is left then is kept, and a
+                warning says how much and which command delivers it.
 
         Raises:
             ValueError: another `status`.
@@ -147,8 +171,9 @@ class Tracking:
             return
         self._ended = True
         atexit.unregister(self._end_forgotten)
+        deadline = time.monotonic() + timeout
         for lane in self._lanes:
-            lane.end(status)
+            lane.end(status, max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> Tracking:
         return self
@@ -160,6 +185,9 @@ class Tracking:
         traceback: TracebackType | None,
     ) -> None:
         self.end_training(_status_of(error))
+
+    recover = staticmethod(recover)
+    replay = staticmethod(replay)
 
     # --- logging: nothing below raises ---
 
@@ -228,14 +256,14 @@ class Tracking:
             except Exception as error:  # a stranger's object: its text may raise anything
                 self._rejections.add("tags", type_name(tags), type(error).__name__)
             else:
-                self._deliver(Tags(plain, time.time()))
+                self._put(Tags(plain, time.time()))
 
     # --- what there is to see ---
 
     @property
     def trackers(self) -> list[GeneralTracker]:
         """The trackers of this run; empty before `init_trackers` and off the main process."""
-        return [lane.tracker for lane in self._lanes]
+        return list(self._trackers)
 
     @property
     def run_id(self) -> str | None:
@@ -243,8 +271,11 @@ class Tracking:
         return self._run_id
 
     @property
-    def run_dir(self) -> str | None:
+    def run_dir(self) -> Path | None:
         """The directory of the run's journal; None where no journal is written (inline lane)."""
+        for lane in self._lanes:
+            if isinstance(lane, JournaledLanes):
+                return lane.run_dir
         return None
 
     def get_tracker(self, name: str, unwrap: bool = False) -> Any:
@@ -272,18 +303,24 @@ class Tracking:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every tracker has what was logged so far; whether it has.
 
-        The inline lane delivers before a call returns, so there is nothing to wait for.
+        Args:
+            timeout: seconds to wait at most; None for as long as it takes.
         """
-        return True
+        if not self._active:
+            return True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        done = True
+        for lane in self._lanes:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done = lane.flush(left) and done
+        return done
 
     def status(self) -> dict[str, TrackerStatus]:
         """How each tracker is doing, by name; of two with one name the second is ``name#2``."""
         found: dict[str, TrackerStatus] = {}
         for lane in self._lanes:
-            name, number = lane.tracker.name, 2
-            while name in found:
-                name, number = f"{lane.tracker.name}#{number}", number + 1
-            found[name] = lane.status()
+            for given, status in lane.status():
+                found[_free(given, found)] = status
         return found
 
     @property
@@ -300,23 +337,58 @@ class Tracking:
 
     def _end_forgotten(self) -> None:
         if self._active:
-            self.end_training(_status_of(_uncaught_error()))
+            self.end_training(_status_of(_uncaught_error()), timeout=SECONDS_AT_EXIT)
 
-    def _construct(
+    def _member(
         self, one: str | GeneralTracker, project_name: str, options: dict[str, Mapping[str, Any]]
-    ) -> GeneralTracker:
+    ) -> Member:
         if isinstance(one, GeneralTracker):
             options.pop(one.name, None)
-            return one
-        tracker_class: Any = LOGGER_TYPE_TO_CLASS[one]
-        arguments = options.pop(one, None) or {}
-        places = (
-            (project_name, self.logging_dir)
-            if tracker_class.requires_logging_directory
-            else (project_name,)
+            kind = type(one)
+            spec = TrackerSpec(one.name, kind.__module__, kind.__qualname__, [], {}, "thread")
+            return Member(spec, one, given=True)
+        kind = LOGGER_TYPE_TO_CLASS[one]
+        arguments = dict(options.pop(one, {}) or {})
+        places: list[Any] = [project_name]
+        elsewhere: list[Any] = [project_name]
+        if kind.requires_logging_directory:
+            places.append(self.logging_dir)
+            elsewhere.append(_from_anywhere(self.logging_dir))
+        constructor: Any = kind
+        tracker: GeneralTracker = constructor(*places, **arguments)
+        lane = self._lane_of(kind, arguments)
+        spec = TrackerSpec(
+            kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane
         )
-        tracker: GeneralTracker = tracker_class(*places, **arguments)
-        return tracker
+        return Member(spec, tracker, given=False)
+
+    def _lane_of(self, kind: type[GeneralTracker], arguments: Mapping[str, object]) -> str:
+        lane = kind.lane if self._delivery == "auto" else self._delivery
+        if lane != "process":
+            return lane
+        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+            return "thread"  # another process could not import it
+        unfit = [key for key, value in arguments.items() if not travels(value)]
+        if not unfit:
+            return lane
+        if self._delivery == "auto":
+            return "thread"
+        raise TypeError(
+            f"init_kwargs[{kind.name!r}][{unfit[0]!r}] is a {type_name(arguments[unfit[0]])}, which can't go to the "
+            'delivery process: pass plain data, or use Tracking(..., delivery="thread")'
+        )
+
+    def _lanes_for(self, members: list[Member], project_name: str, run_id: str) -> list[Lane]:
+        if not members:
+            return []
+        if self._delivery != "inline":
+            for root in _journal_roots(self.logging_dir):
+                try:
+                    return [JournaledLanes(root, project_name, run_id, members, self._rejections)]
+                except (JournalError, OSError) as error:
+                    say(f"no journal can be kept in {root}: {error}")
+            say("no journal can be kept anywhere: every call waits for its trackers (inline)")
+        return [InlineLane(member.tracker) for member in members]
 
     def _say_unknown(self, options: Mapping[str, object], where: str) -> None:
         for name in options:
@@ -340,6 +412,9 @@ class Tracking:
         except StepError as error:
             number = None
             self._rejections.add("step", type_name(step), str(error))
+        if number is not None and abs(number) >= LARGEST_STEP:
+            number = None
+            self._rejections.add("step", "int", "it is beyond 63 bits")
         options: dict[str, dict[str, Any]] = {}
         if log_kwargs:
             try:
@@ -350,11 +425,46 @@ class Tracking:
         position = self._next_position if number is None else number
         self._next_position = position + 1
         if values:
-            self._deliver(Log(values, number, position, time.time(), options))
+            self._put(Log(values, number, position, time.time(), options))
 
-    def _deliver(self, record: Config | Tags | Log) -> None:
+    def _put(self, record: Config | Tags | Log) -> None:
         for lane in self._lanes:
-            lane.deliver(record)
+            lane.put(record)
+
+
+def _journal_roots(logging_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Where journals may be kept, best first."""
+    named = os.environ.get("TRACKING_DIR")
+    if named:
+        yield Path(named)
+        return
+    if logging_dir is not None and "://" not in os.fspath(logging_dir):
+        yield Path(logging_dir) / ".tracking"
+    yield Path(".tracking")
+    yield Path(tempfile.gettempdir()) / f"tracking-{getpass.getuser()}"
+
+
+def _from_anywhere(path: str | os.PathLike[str] | None) -> str | None:
+    """`path` for a process with another working directory."""
+    if path is None or "://" in os.fspath(path):
+        return None if path is None else os.fspath(path)
+    return os.path.abspath(path)
+
+
+def _told_apart(members: list[Member]) -> list[Member]:
+    """`members` with different names: of two alike the second is ``name#2``."""
+    names: dict[str, None] = {}
+    apart = []
+    for member in members:
+        name = _free(member.spec.name, names)
+        names[name] = None
+        apart.append(member._replace(spec=msgspec.structs.replace(member.spec, name=name)))
+    return apart
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    candidates = (name if number == 1 else f"{name}#{number}" for number in itertools.count(1))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _new_run_id() -> str:

@@ -12,7 +12,7 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracking_core.capture import capture, capture_images, capture_tags
 from tracking_core.config import plain_config
@@ -74,11 +74,14 @@ class GeneralTracker:
         name: what users ask for it by, such as ``"wandb"``.
         requires_logging_directory: whether it is constructed with a directory as second argument.
         main_process_only: whether `on_main_process` applies to its methods.
+        lane: where ``delivery="auto"`` has it live: ``"thread"``, a thread of the training process,
+            or ``"process"``, the delivery process, for libraries that are heavy.
     """
 
     name: str
     requires_logging_directory: bool
     main_process_only: bool = True
+    lane: Literal["thread", "process"] = "thread"
 
     if TYPE_CHECKING:
         # Only declared: a subclass that forgets it must be told so.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from tracking_core import tracker as trackers
 from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.records import Config, Log, Status, Tags
 from tracking_core.rejections import say
-from tracking_core.tracker import GeneralTracker
+from tracking_core.tracker import GeneralTracker, end
 
 __all__ = ["InlineLane"]
 
@@ -17,8 +16,8 @@ class InlineLane:
     """Hands each record to `tracker` at once, and keeps what the tracker raises to itself."""
 
     def __init__(self, tracker: GeneralTracker) -> None:
-        self.tracker = tracker
-        self._state: LaneState = "running"
+        self._tracker = tracker
+        self._state: LaneState = "starting"
         self._delivered = 0
         self._failed = 0
         self._last_error: str | None = None
@@ -26,44 +25,56 @@ class InlineLane:
         # Re-entrant, because a tracker's code may log in turn.
         self._lock = threading.RLock()
 
+    def trackers(self) -> list[GeneralTracker]:
+        return [self._tracker]
+
     def start(self) -> None:
         try:
-            self.tracker.start()
+            self._tracker.start()
         except Exception as error:
             self._state = "failed"
             self._report("did not start, and this run is logged without it", error)
+        else:
+            self._state = "running"
 
-    def deliver(self, record: Config | Tags | Log) -> None:
+    def put(self, record: Config | Tags | Log) -> None:
         with self._lock:
             if self._state != "running":
                 return
             try:
-                self.tracker.deliver([record])
+                self._tracker.deliver([record])
             except Exception as error:
                 self._failed += 1
                 self._report(f"did not take a {type(record).__name__} record", error)
             else:
                 self._delivered += 1
 
-    def end(self, status: Status) -> None:
+    def flush(self, timeout: float | None) -> bool:
+        return True
+
+    def end(self, status: Status, timeout: float) -> None:
         with self._lock:
             if self._state != "running":
                 return
             self._state = "ended"
             try:
-                trackers.end(self.tracker, status)
+                end(self._tracker, status)
             except Exception as error:
                 self._report("did not finish its run", error)
 
-    def status(self) -> TrackerStatus:
-        rejected = dict(self.tracker.rejections.counts)
-        return TrackerStatus(
-            self._state, self._delivered, 0, self._failed, rejected, self._last_error
+    def status(self) -> list[tuple[str, TrackerStatus]]:
+        status = TrackerStatus(
+            self._state,
+            delivered=self._delivered,
+            failed=self._failed,
+            rejected=dict(self._tracker.rejections.counts),
+            last_error=self._last_error,
         )
+        return [(self._tracker.name, status)]
 
     def _report(self, what: str, error: Exception) -> None:
         self._last_error = f"{type(error).__name__}: {error}"
         kind = f"{what} {type(error).__name__}"
         if kind not in self._said:
             self._said.add(kind)
-            say(f"tracker {self.tracker.name!r} {what}: {self._last_error}")
+            say(f"tracker {self._tracker.name!r} {what}: {self._last_error}")

@@ -12,39 +12,52 @@ from tracking_core.tracker import GeneralTracker
 
 __all__ = ["Lane", "LaneState", "TrackerStatus"]
 
-LaneState: TypeAlias = Literal["running", "failed", "ended"]
+LaneState: TypeAlias = Literal[
+    "starting", "running", "retrying", "hung", "failed", "ended", "stopped"
+]
 
 
 class TrackerStatus(msgspec.Struct, frozen=True):
     """How one tracker is doing.
 
     Attributes:
-        state: ``"running"``; ``"failed"`` if the tracker did not start and takes nothing;
-            ``"ended"`` after `end_training`.
-        delivered: records that the tracker took.
+        state: ``"starting"``; ``"running"``; ``"retrying"`` while it refuses and is asked again;
+            ``"hung"`` if a call outlived its deadline; ``"failed"`` if it did not start and takes
+            nothing (inline lane only); ``"ended"``; ``"stopped"`` if something is left for later.
+        delivered: records that it took.
         pending: records that are still on their way to it.
-        failed: records that it was given and raised on.
+        failed: records that it refused for good.
+        lost: records that damage or a full disk made unreadable before they reached it.
         rejected: values that could not be stored, with their number; the others of their call were.
-        last_error: what it raised last, as ``"Type: message"``.
+        last_error: what it raised last, as ``"Type: message"``; None once it works again.
     """
 
     state: LaneState
-    delivered: int
-    pending: int
-    failed: int
-    rejected: dict[Rejection, int]
-    last_error: str | None
+    delivered: int = 0
+    pending: int = 0
+    failed: int = 0
+    lost: int = 0
+    rejected: dict[Rejection, int] = {}
+    last_error: str | None = None
 
 
 class Lane(Protocol):
-    """The way of records to one tracker. No method raises for what the tracker does."""
+    """The way of records to one or several trackers. No method raises for what a tracker does."""
 
-    tracker: GeneralTracker
+    def trackers(self) -> list[GeneralTracker]:
+        """What users get for the trackers of this lane."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Start the trackers, or begin to."""
 
-    def deliver(self, record: Config | Tags | Log) -> None: ...
+    def put(self, record: Config | Tags | Log) -> None:
+        """Take a record; it is safe when this returns."""
 
-    def end(self, status: Status) -> None: ...
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until the trackers have everything; whether they do."""
 
-    def status(self) -> TrackerStatus: ...
+    def end(self, status: Status, timeout: float) -> None:
+        """End the native runs, once they have everything or `timeout` seconds have passed."""
+
+    def status(self) -> list[tuple[str, TrackerStatus]]:
+        """How each tracker is doing, with its name."""

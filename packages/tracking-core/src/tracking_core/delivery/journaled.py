@@ -1,0 +1,409 @@
+"""The lanes behind a journal: a record is safe on disk when `put` returns, and delivered later.
+
+Trackers of the ``"thread"`` lane have a worker in a thread of this process, those of the
+``"process"`` lane one in the delivery process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tracking_core.codec import Blob, encode, encode_plain, is_plain, travels
+from tracking_core.delivery.lane import TrackerStatus
+from tracking_core.delivery.notes import (
+    Manifest,
+    TrackerSpec,
+    read_acked,
+    read_note,
+    write_manifest,
+)
+from tracking_core.delivery.supervisor import Supervisor
+from tracking_core.delivery.worker import Policy, Worker
+from tracking_core.errors import JournalError, NotStartedError
+from tracking_core.journal import Blobs, Writer
+from tracking_core.plain import type_name
+from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
+from tracking_core.redaction import redacted
+from tracking_core.rejections import Rejection, Rejections, say
+from tracking_core.tracker import GeneralTracker, RecordTracker
+
+__all__ = ["Handle", "JournaledLanes", "Member"]
+
+LARGE = 256 * 1024
+FILES = "files"
+SECONDS_TO_START = 60.0
+SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_FOR_THE_DISK = 1.5
+
+# In this process each look costs the training a little; in another one it is free.
+THREAD_POLICY = Policy(interval=0.5)
+PROCESS_POLICY = Policy(interval=0.1, marks=True)
+LINGER = 600.0
+
+
+class Member(NamedTuple):
+    """A tracker of the run.
+
+    Attributes:
+        spec: how to make it again.
+        tracker: as constructed here; not started.
+        given: whether the user handed in this very object.
+    """
+
+    spec: TrackerSpec
+    tracker: GeneralTracker
+    given: bool
+
+
+class Handle(RecordTracker):
+    """What users get for a tracker that is fed from the journal.
+
+    Its methods go through the journal like everything else, for this one tracker.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        directory: Path,
+        put: Callable[[Record], None],
+        worker: Worker | None,
+    ) -> None:
+        self.name = member.tracker.name
+        self.requires_logging_directory = member.tracker.requires_logging_directory
+        self._member = member.spec.name
+        self._directory = directory
+        self._put = put
+        self._worker = worker
+
+    @property
+    def tracker(self) -> Any:
+        """The library's own object, once the tracker has started; in the thread lane only.
+
+        Raises:
+            NotStartedError: it lives in the delivery process, or did not start within a minute.
+        """
+        return self._native().tracker
+
+    def identity(self) -> dict[str, Plain]:
+        return read_note(self._directory, self._member).identity
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if not isinstance(record, End):
+                self._put(msgspec.structs.replace(record, only=self._member))
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        return getattr(self._native(), attribute)
+
+    def _native(self) -> GeneralTracker:
+        if self._worker is None:
+            raise NotStartedError(
+                f"tracker {self.name!r} lives in the delivery process, so its native object is not "
+                'here: Tracking(..., delivery="thread") or delivery="inline" brings it'
+            )
+        self._worker.started.wait(SECONDS_TO_START)
+        started = self._worker.tracker
+        if started is None:
+            last_error = self._worker.status(0).last_error
+            raise NotStartedError(f"tracker {self.name!r} has not started: {last_error}")
+        return started
+
+
+class JournaledLanes:
+    """Appends records to a journal and has workers deliver them.
+
+    Args:
+        root: where journals are kept.
+        project, run_id: name the run's directory below it.
+        members: the trackers.
+        rejections: where values that can't be kept are counted.
+
+    Raises:
+        JournalError: no journal can be made there.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        project: str,
+        run_id: str,
+        members: Sequence[Member],
+        rejections: Rejections,
+    ) -> None:
+        self._members = members
+        self._rejections = rejections
+        self._writer = Writer.create(root, f"{project}-{run_id}")
+        self.directory = self._writer.directory
+        self._blobs = Blobs(self.directory)
+        self._copies = itertools.count(1)
+        specs = [member.spec for member in members]
+        stored = [_for_a_file(spec) for spec in specs]
+        with contextlib.suppress(OSError):  # then a recovery has to be told the trackers
+            write_manifest(self.directory, Manifest(project, run_id, stored))
+        self._workers = {
+            member.spec.name: self._worker(member)
+            for member in members
+            if member.spec.lane == "thread"
+        }
+        remote = [spec for spec in specs if spec.lane == "process"]
+        self._supervisor = (
+            Supervisor(self.directory, remote, policy=PROCESS_POLICY, linger=LINGER)
+            if remote
+            else None
+        )
+
+    @property
+    def run_dir(self) -> Path:
+        """The directory of the run: one writer directory for each process that logged to it."""
+        return self.directory.parent
+
+    def trackers(self) -> list[GeneralTracker]:
+        return [
+            member.tracker
+            if member.given
+            else Handle(member, self.directory, self.put, self._workers.get(member.spec.name))
+            for member in self._members
+        ]
+
+    def start(self) -> None:
+        for name, worker in self._workers.items():
+            threading.Thread(target=worker.run, name=f"tracking-{name}", daemon=True).start()
+        if self._supervisor is not None:
+            self._supervisor.start()
+
+    # --- the training thread ---
+
+    def put(self, record: Record) -> None:
+        if self._writer.forked:
+            return  # in a worker of the training: the run is its parent's
+        try:
+            self._append(record)
+        except Exception as error:
+            # The run has ended meanwhile, or nothing can hold this one: training goes on.
+            kind = type(record).__name__
+            self._rejections.add(kind, kind, f"the journal did not take it: {error}")
+
+    def _append(self, record: Record) -> None:
+        if type(record) is Log and not record.options and is_plain(record.values):
+            payload = encode_plain(record)
+        else:
+            payload = encode(self._fit_to_keep(record))
+        if len(payload) > LARGE:
+            payload = self._kept_apart(payload)
+        self._writer.append(payload)
+
+    def _fit_to_keep(self, record: Record) -> Record:
+        if isinstance(record, (Config, Tags)):
+            return msgspec.structs.replace(record, values=redacted(record.values))
+        if not isinstance(record, Log):
+            return record
+        values = self._with_files_kept(record.values)
+        options = redacted(self._plain_options(record.options))
+        return msgspec.structs.replace(record, values=values, options=options)
+
+    def _kept_apart(self, payload: bytes) -> bytes:
+        try:
+            return encode(Blob(self._blobs.put(payload)))
+        except (OSError, JournalError):
+            return payload  # a full disk: it waits in memory with the others
+
+    def _with_files_kept(self, value: Any) -> Any:
+        """`value` with every file in it copied into the journal: its original may be gone soon."""
+        if type(value) is dict:
+            return {key: self._with_files_kept(inner) for key, inner in value.items()}
+        if type(value) is list:
+            return [self._with_files_kept(inner) for inner in value]
+        if not isinstance(value, LoggedFile):
+            return value
+        folder = self.directory / FILES / str(next(self._copies))
+        target = folder / os.path.basename(value.path)
+        try:
+            for made in (folder.parent, folder):
+                made.mkdir(mode=0o700, exist_ok=True)
+            if value.directory:
+                shutil.copytree(value.path, target, copy_function=_copied)
+                for inside, _, _ in os.walk(target):
+                    os.chmod(inside, 0o700)
+            else:
+                _copied(value.path, str(target))
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return value  # a full disk: the original is all there is
+        return msgspec.structs.replace(value, path=str(target))
+
+    def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        plain: dict[str, dict[str, Any]] = {}
+        for name, given in options.items():
+            for key, value in given.items():
+                if travels({name: {key: value}}):
+                    plain.setdefault(name, {})[key] = value
+                else:
+                    reason = "only plain data can wait in the journal"
+                    self._rejections.add(f"log_kwargs[{name!r}][{key!r}]", type_name(value), reason)
+        return plain
+
+    # --- the end, and on the way ---
+
+    def flush(self, timeout: float | None) -> bool:
+        target = self._writer.status().last_seq
+        return self._wait(lambda: self._left(target) == 0, timeout)
+
+    def end(self, status: Status, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        self.put(End(status, time.time()))
+        if self._supervisor is not None and not self._wait(self._all_written, SECONDS_FOR_THE_DISK):
+            self._take_over(deadline)
+        self._wait(self._all_done, deadline - time.monotonic())
+        if self._supervisor is not None:
+            self._supervisor.release()
+            self._supervisor.join(deadline - time.monotonic())
+        unwritten = self._writer.close()
+        for worker in self._workers.values():
+            worker.stop()  # what is left is for the command that the warning names
+        self._say_what_is_left(unwritten)
+
+    def _all_written(self) -> bool:
+        return not self._writer.status().waiting or self._writer.sync()
+
+    def _take_over(self, deadline: float) -> None:
+        """Deliver here what never got to the disk, where the delivery process can't see it."""
+        assert self._supervisor is not None, "there is a delivery process to take over from"
+        waiting = self._writer.waiting()
+        if not waiting:
+            return
+        remote = [member for member in self._members if member.spec.name not in self._workers]
+        written = waiting[0][0] - 1
+        self._wait(
+            lambda: all(read_acked(self.directory, m.spec.name) >= written for m in remote),
+            (deadline - time.monotonic()) / 2,
+        )
+        self._supervisor.kill()
+        for member in remote:
+            worker = self._workers[member.spec.name] = self._worker(member)
+            threading.Thread(target=worker.run, daemon=True).start()
+
+    def status(self) -> list[tuple[str, TrackerStatus]]:
+        last = self._writer.status().last_seq
+        return [(member.spec.name, self._status_of(member.spec, last)) for member in self._members]
+
+    def _status_of(self, spec: TrackerSpec, last: int) -> TrackerStatus:
+        worker = self._workers.get(spec.name)
+        if worker is not None:
+            return worker.status(last)
+        note = read_note(self.directory, spec.name)
+        trouble = None if self._supervisor is None else self._supervisor.last_error
+        return TrackerStatus(
+            note.state,
+            delivered=note.delivered,
+            pending=max(0, last - read_acked(self.directory, spec.name)),
+            failed=note.failed,
+            lost=note.lost,
+            rejected={Rejection(*what): count for *what, count in note.rejected},
+            last_error=note.last_error or trouble,
+        )
+
+    def _left(self, target: int) -> int:
+        """How many of the trackers have not taken the record `target` yet."""
+        behind = 0
+        for member in self._members:
+            worker = self._workers.get(member.spec.name)
+            if worker is None:
+                behind += read_acked(self.directory, member.spec.name) < target
+            else:
+                worker.nudge()
+                behind += worker.acked < target
+        return behind
+
+    def _all_done(self) -> bool:
+        for worker in self._workers.values():
+            worker.nudge()
+        return all(
+            self._workers[member.spec.name].done
+            if member.spec.name in self._workers
+            else read_note(self.directory, member.spec.name).state in ("ended", "stopped")
+            for member in self._members
+        )
+
+    def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        pause = threading.Event()
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            pause.wait(min(SECONDS_BETWEEN_LOOKS, left))
+        return True
+
+    def _say_what_is_left(self, unwritten: int) -> None:
+        for name, status in self.status():
+            for rejection, count in status.rejected.items():
+                if name not in self._workers:
+                    # In the delivery process nobody saw the warning.
+                    say(
+                        f"tracker {name!r} could not store {rejection.key!r} ({rejection.type}), "
+                        f"{count} times: {rejection.reason}"
+                    )
+            if status.state != "ended":
+                trouble = f" ({status.last_error})" if status.last_error else ""
+                command = (
+                    f"{shlex.quote(sys.executable)} -m tracking_core recover "
+                    f"{shlex.quote(str(self.run_dir))}"
+                )
+                say(
+                    f"{status.pending} records for tracker {name!r} are still to be "
+                    f"delivered{trouble}; they are kept, and this delivers them: {command}"
+                )
+            elif status.failed:
+                say(
+                    f"tracker {name!r} refused {status.failed} records for good: they are in "
+                    f"{self.directory / 'dead'}"
+                )
+            elif status.last_error:
+                say(f"tracker {name!r} did not finish its run: {status.last_error}")
+            if status.lost:
+                say(f"{status.lost} records were lost before tracker {name!r} could have them")
+        if unwritten and any(status.pending for _, status in self.status()):
+            say(f"{unwritten} records never reached the disk in {self.directory} and are lost")
+
+    def _worker(self, member: Member) -> Worker:
+        tries = 0
+
+        def build() -> GeneralTracker:
+            nonlocal tries
+            tries += 1
+            return member.tracker if member.given or tries == 1 else member.spec.build()
+
+        return Worker(
+            self.directory,
+            member.spec.name,
+            build,
+            live=lambda: True,
+            in_memory=self._writer.waiting,
+            policy=THREAD_POLICY,
+        )
+
+
+def _for_a_file(spec: TrackerSpec) -> TrackerSpec:
+    """`spec` without secrets, and without the objects that only this process has."""
+    plain = {key: value for key, value in spec.arguments.items() if travels({key: value})}
+    return msgspec.structs.replace(spec, places=redacted(spec.places), arguments=redacted(plain))
+
+
+def _copied(source: str, target: str) -> None:
+    """`target`, a private copy of the file `source`."""
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o600)

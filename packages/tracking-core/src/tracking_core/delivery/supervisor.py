@@ -1,0 +1,180 @@
+"""Keeps a delivery process at work for as long as there is work for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tracking_core.delivery.notes import TrackerSpec
+from tracking_core.delivery.retry import Backoff
+from tracking_core.delivery.worker import Policy
+
+__all__ = ["Order", "Supervisor"]
+
+LOG = "delivery.log"
+
+SOMEBODY_ELSE = 75
+LENGTH_BYTES = 8
+SECONDS_TO_SPAWN = 5.0
+
+# Ended from outside, or never begun: that says nothing about what was being delivered.
+_BLAMELESS = frozenset({-9, -15, -2, -1, SOMEBODY_ELSE})
+
+# Not `-m`, which looks for modules in the working directory first, whatever lies there.
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; from tracking_core.delivery.child import run; run()"
+)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a delivery process is told, by pipe, since constructor arguments may hold keys."""
+
+    directory: str
+    trackers: list[TrackerSpec]
+    parent: int
+    blamed: bool
+    policy: list[Any]
+    linger: float
+    argv: list[str]
+
+
+class Supervisor:
+    """Starts the delivery process of one writer directory, and starts it again when it dies.
+
+    It is spawned, never forked, so it shares no lock, thread or GPU context with the training.
+
+    Args:
+        directory: the writer directory.
+        trackers: how to make the trackers.
+        policy: of the workers in there.
+        linger: seconds that it goes on trying after the training has ended.
+    """
+
+    def __init__(
+        self, directory: Path, trackers: list[TrackerSpec], *, policy: Policy, linger: float
+    ) -> None:
+        self._directory = directory
+        self._trackers = trackers
+        self._policy = policy
+        self._linger = linger
+        # As it is now: the training may change its working directory.
+        self._path = [os.path.abspath(entry) for entry in map(str, sys.path)]
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="tracking-supervisor", daemon=True)
+        self.deaths = 0
+        self.last_error: str | None = None
+
+    def start(self) -> None:
+        """Spawn the process and hand it its order, which takes milliseconds; don't wait for it."""
+        # Here and not in the thread: a training that dies in its first moment is delivered too.
+        with contextlib.suppress(Exception):  # no memory or descriptors: the thread tries again
+            self._process = self._spawned(blamed=False)
+        self._thread.start()
+
+    @property
+    def process_id(self) -> int | None:
+        """The delivery process that runs now."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the delivery process has done its work; whether it has."""
+        self._thread.join(max(0.0, timeout))
+        return not self._thread.is_alive()
+
+    def release(self) -> None:
+        """Let the process that runs now finish by itself, and start no other."""
+        self._stopping.set()
+
+    def kill(self) -> None:
+        """End the process that runs now, and start no other."""
+        self.release()
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(OSError):
+                process.kill()
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        backoff = Backoff(first=0.2, longest=30.0)
+        blamed = False
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                if self._process is None:
+                    self._process = self._spawned(blamed)
+                status = self._process.wait()
+                self._process = None
+            except Exception as error:  # no memory or no descriptors to start it: that may pass
+                status = SOMEBODY_ELSE
+                self.last_error = f"the delivery process did not start: {type(error).__name__}"
+            else:
+                blamed = status not in _BLAMELESS
+                self.last_error = (
+                    f"the delivery process ended with status {status}: see {self._directory / LOG}"
+                )
+            if status == 0:
+                self.last_error = None
+                return
+            self.deaths += 1
+            if time.monotonic() - began > 60:
+                backoff.reset()
+            self._stopping.wait(backoff.next())
+
+    def _spawned(self, blamed: bool) -> subprocess.Popen[bytes]:
+        """A delivery process that has its order."""
+        order = Order(
+            directory=str(self._directory),
+            trackers=self._trackers,
+            parent=os.getpid(),
+            blamed=blamed,
+            policy=list(self._policy),
+            linger=self._linger,
+            argv=list(map(str, sys.argv)),
+        )
+        log = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # A session of its own: the Ctrl-C that ends the training must not end the delivery.
+            with _spawning:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", _PROGRAM, *self._path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(log)
+        data = msgspec.msgpack.encode(order)
+        assert process.stdin is not None, "it is a pipe"
+        # Its length goes first: a worker forked by the training at this moment holds the pipe open.
+        # A broken pipe: it died before it read, and its status says so.
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(len(data).to_bytes(LENGTH_BYTES, "little") + data)
+        return process
+
+
+# `Popen` waits for the end of a pipe that a worker forked meanwhile would hold open all its life.
+_spawning = threading.RLock()
+
+
+def _end_of_fork() -> None:
+    with contextlib.suppress(RuntimeError):  # it took too long, and was not waited for
+        _spawning.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _spawning.acquire(timeout=SECONDS_TO_SPAWN),
+        after_in_parent=_end_of_fork,
+        after_in_child=_end_of_fork,
+    )

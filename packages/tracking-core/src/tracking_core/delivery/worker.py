@@ -1,0 +1,502 @@
+"""One tracker's way through a journal: start, deliver, acknowledge, finish.
+
+The same worker runs in a thread of the training process, in the delivery process, and in
+`Tracking.recover` and `Tracking.replay`. Everything that it has to know lies in the writer
+directory, so whoever comes later goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tracking_core.codec import Blob, decode, travels
+from tracking_core.delivery.lane import LaneState, TrackerStatus
+from tracking_core.delivery.notes import WorkerNote, read_note, write_note
+from tracking_core.delivery.retry import Backoff, may_pass
+from tracking_core.errors import TrackingError
+from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader
+from tracking_core.plain import text
+from tracking_core.records import End, Plain, Record, Status
+from tracking_core.redaction import redacted
+from tracking_core.tracker import GeneralTracker, end
+
+__all__ = ["Policy", "Worker"]
+
+REFUSALS_BEFORE_DEAD = 5
+DEATHS_BEFORE_DEAD = 3
+SECONDS_BETWEEN_NOTES = 1.0
+SECONDS_ALONE = 2.0
+BYTES_OF_A_BATCH = 8 * 1024 * 1024
+LONGEST_ERROR = 2000
+
+# Not the record's fault: it can be read once the process has memory and descriptors again.
+_SHORT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class Policy(NamedTuple):
+    """How patient a worker is.
+
+    Attributes:
+        batch: records of one `deliver` call at most.
+        interval: seconds between two looks at the journal.
+        deadline: seconds that a call of the tracker may take before it counts as hung.
+        first_wait, longest_wait: of the waits between tries while a tracker refuses.
+        marks: whether to note what is being delivered, so that a successor knows what this process
+            died of.
+    """
+
+    batch: int = 1000
+    interval: float = 0.5
+    deadline: float = 60.0
+    first_wait: float = 0.5
+    longest_wait: float = 60.0
+    marks: bool = False
+
+
+PATIENT = Policy()
+
+
+class _Item(NamedTuple):
+    seq: int
+    payload: bytes
+    record: Record
+
+
+class Worker:
+    """Delivers the journal of one writer directory to one tracker.
+
+    Args:
+        directory: the writer directory.
+        name: the tracker's name in this run; names cursor, dead letters and note.
+        build: makes the tracker; called in the worker's thread, again if `start` raised.
+        live: whether the writer may still append.
+        in_memory: records that the writer could not put on disk yet.
+        policy: see `Policy`.
+        orphan_status: how the native run ends if the writer died without saying.
+        blamed: whether the process before this one died by what it delivered.
+        alone: shared by the workers of a process that may die of a record: who delivers holds it,
+            so that the death is not blamed on what another tracker was given at that moment.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        build: Callable[[], GeneralTracker],
+        *,
+        live: Callable[[], bool],
+        in_memory: Callable[[], Sequence[tuple[int, bytes]]] = tuple,
+        policy: Policy = PATIENT,
+        orphan_status: Status = "killed",
+        blamed: bool = False,
+        alone: threading.Lock | None = None,
+    ) -> None:
+        self.directory = directory
+        self.name = name
+        self.started = threading.Event()
+        self._tracker: GeneralTracker | None = None
+        self._build = build
+        self._live = live
+        self._in_memory = in_memory
+        self._policy = policy
+        self._orphan_status = orphan_status
+        self._blobs = Blobs(directory)
+        self._dead = DeadLetters(directory, name)
+        self._cursor = Cursor.open(directory, name)
+        before = read_note(directory, name)
+        self._identity = before.identity
+        suspected = before.trying and before.attempt[0] > self._cursor.acked
+        self._attempt = before.attempt[0], before.attempt[1] + (blamed and suspected)
+        self._trying = False
+        self._alone_lock = alone
+        self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
+        self._state: LaneState = "ended" if before.state == "ended" else "starting"
+        self._last_error: str | None = None
+        self._busy_since: float | None = None
+        self._noted = float("-inf")
+        self._noted_for = self._cursor.acked
+        self._note_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._give_up = float("inf")
+        if suspected:
+            # One death counts once, also if the next process doesn't come as far as to try again.
+            self._note(now=True)
+
+    # --- what others ask of it, from any thread ---
+
+    @property
+    def tracker(self) -> GeneralTracker | None:
+        """The tracker, once it has started."""
+        return self._tracker if self.started.is_set() else None
+
+    @property
+    def acked(self) -> int:
+        """The number of the last record that the tracker has, or that was given up."""
+        return self._cursor.acked
+
+    @property
+    def done(self) -> bool:
+        """Whether the native run has ended, or nothing more is tried."""
+        return self._state in ("ended", "stopped")
+
+    def nudge(self) -> None:
+        """Look at the journal now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop after the call that is under way; what is left stays in the journal."""
+        self._stopping = True
+        self._wake.set()
+
+    def give_up_at(self, when: float) -> None:
+        """Stop at `when` (``time.monotonic``) if the tracker still refuses."""
+        self._give_up = when
+        self._wake.set()
+
+    def status(self, last: int) -> TrackerStatus:
+        """How the tracker is doing; `last` is the number of the newest record."""
+        return TrackerStatus(
+            self._state_now(),
+            delivered=self._delivered,
+            pending=max(0, last - self.acked),
+            failed=self._failed,
+            lost=self._lost,
+            rejected={} if self._tracker is None else dict(self._tracker.rejections.counts),
+            last_error=self._last_error,
+        )
+
+    def watch(self) -> None:
+        """Note that the tracker hangs, if it does: its own thread can't."""
+        if self._state_now() == "hung":
+            self._note()
+
+    # --- the work ---
+
+    def run(self) -> None:
+        """Work until the run has ended and everything is delivered, or until `stop`."""
+        backoff = self._backoff()
+        try:
+            going_on = self._state != "ended" and self._start()
+            while going_on:
+                try:
+                    self._deliver_all()
+                    going_on = False
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    # No descriptors left, or a disk that was ill for a moment.
+                    self._trouble(error)
+                    going_on = self._live() and self._wait(backoff.next())
+        except BaseException as error:
+            # The journal itself can't be read: it is left as it is for a person to look at.
+            self._trouble(error)
+        finally:
+            if self._state != "ended":
+                self._state = "stopped"
+            self._note(now=True)
+            self._cursor.close()
+
+    def _start(self) -> bool:
+        backoff = self._backoff()
+        refusals = 0
+        while not self._stopping:
+            try:
+                with self._busy():
+                    self._tracker = self._build()
+                    if self._identity:
+                        self._tracker.resume(self._identity)
+                    self._tracker.start()
+            except (
+                BaseException
+            ) as error:  # a library may raise SystemExit: only this tracker stops
+                self._trouble(error)
+                refusals += not may_pass(error)
+                hopeless = refusals >= REFUSALS_BEFORE_DEAD and not self._live()
+                if hopeless or not self._wait(backoff.next()):
+                    return False
+            else:
+                self._identify()
+                self._works()
+                self._note(now=True)
+                self.started.set()
+                return True
+        return False
+
+    def _identify(self) -> None:
+        """Remember which native run this is; a tracker that can't say it begins another one."""
+        assert self._tracker is not None, "it was started before"
+        try:
+            identity = dict(self._tracker.identity())
+        except BaseException as error:
+            self._trouble(error)
+        else:
+            self._identity = identity if travels(identity) else {}
+
+    def _deliver_all(self) -> None:
+        reader = Reader(self.directory, self._cursor.acked)
+        try:
+            while not self._stopping and self._state != "ended":
+                # Asked before reading: what a writer appended before it died must still be seen.
+                live = self._live()
+                found = reader.read(self._policy.batch) or self._from_memory(reader)
+                if found:
+                    if not self._deliver(found):
+                        return
+                elif reader.ended or not live:
+                    self._finish(self._orphan_status)
+                else:
+                    self._note(now=self._noted_for != self._cursor.acked)
+                    self._wake.wait(self._policy.interval)
+                    self._wake.clear()
+        finally:
+            reader.close()
+
+    def _from_memory(self, reader: Reader) -> list[Entry | Damage]:
+        """What the writer could not put on disk."""
+        acked = self._cursor.acked
+        waiting: list[Entry | Damage] = []
+        for seq, payload in self._in_memory():
+            if seq > acked:
+                if not waiting and seq > acked + 1:
+                    dropped = range(acked + 1, seq)
+                    waiting.append(Damage(self.directory, 0, 0, dropped, "dropped"))
+                waiting.append(Entry(seq, payload))
+                if len(waiting) >= self._policy.batch:
+                    break
+        # What stands before these may have got to disk since it was read the last time.
+        return (reader.read(self._policy.batch) or waiting) if waiting else []
+
+    def _deliver(self, found: Sequence[Entry | Damage]) -> bool:
+        """Deliver and acknowledge all of `found`; False if the rest was given up for now."""
+        batch: list[_Item] = []
+        size = 0
+        ending: tuple[int, Status] | None = None
+        last = self._cursor.acked
+        for item in found:
+            if isinstance(item, Damage):
+                unseen = range(max(item.missing.start, last + 1), item.missing.stop)
+                self._lost += len(unseen)
+                last = max(last, unseen.stop - 1)
+                continue
+            if item.seq <= self._cursor.acked:
+                continue
+            last = item.seq
+            try:
+                record, length = self._decoded(item.payload)
+            except TrackingError as error:
+                cause = error.__cause__
+                if isinstance(cause, OSError) and cause.errno in _SHORT_OF_MEANS:
+                    raise cause from None
+                if not self._take(batch):
+                    return False
+                batch, size = [], 0
+                self._bury(item.seq, item.payload, error)
+                continue
+            if isinstance(record, End):
+                # Another thread may have logged at this very moment: what follows still counts.
+                ending = item.seq, record.status
+            elif record.only in (None, self.name):
+                batch.append(_Item(item.seq, item.payload, record))
+                size += length
+            if size > BYTES_OF_A_BATCH:
+                if not self._take(batch):
+                    return False
+                batch, size = [], 0
+        if not self._take(batch):
+            return False
+        if ending is not None:
+            self._finish(ending[1])
+            if self._state != "ended":
+                return False
+            # In this order: whoever comes after a crash in between must not end it again.
+            self._note(now=True)
+        self._cursor.ack(last)
+        self._note()
+        return True
+
+    def _take(self, batch: list[_Item]) -> bool:
+        """Have the tracker take `batch`, one by one if it does not take them together."""
+        if not batch:
+            return True
+        if self._policy.marks and not self._marked(batch):
+            return not self._stopping
+        backoff = self._backoff()
+        refusals = 0
+        while not self._stopping:
+            error = self._attempt_to_deliver(batch)
+            if error is None:
+                return True
+            self._trouble(error)
+            pause = self._policy.first_wait
+            if may_pass(error):
+                pause = backoff.next()
+            elif len(batch) > 1:
+                return all(self._take([one]) for one in batch)
+            else:
+                refusals += 1
+                if refusals == REFUSALS_BEFORE_DEAD:
+                    self._bury(batch[0].seq, batch[0].payload, error)
+                    return True
+            if not self._wait(pause):
+                return False
+        return False
+
+    def _attempt_to_deliver(self, batch: list[_Item]) -> BaseException | None:
+        assert self._tracker is not None, "it was started before"
+        with self._alone():
+            if self._policy.marks:
+                self._trying = True
+                self._note(now=True)
+            try:
+                with self._busy():
+                    self._tracker.deliver([item.record for item in batch])
+            except BaseException as error:  # a library may raise SystemExit: this thread goes on
+                return error
+            finally:
+                self._trying = False
+        self._delivered += len(batch)
+        self._cursor.ack(batch[-1].seq)
+        self._works()
+        return None
+
+    def _marked(self, batch: list[_Item]) -> bool:
+        """Mark what is about to be delivered; False if it was dealt with since it kills processes."""
+        first = batch[0].seq
+        seq, deaths = self._attempt
+        deaths = deaths if seq == first else 0
+        if deaths and len(batch) > 1:
+            # A process died somewhere in this batch: find out where.
+            for one in batch:
+                if not self._take([one]):
+                    break
+            return False
+        self._attempt = first, deaths
+        if deaths >= DEATHS_BEFORE_DEAD:
+            error = TrackingError(f"the delivery process died of it {deaths} times")
+            self._bury(first, batch[0].payload, error)
+            return False
+        return True
+
+    def _finish(self, status: Status) -> None:
+        """End the native run, unless that is given up for now."""
+        assert self._tracker is not None, "it was started before"
+        backoff = self._backoff()
+        refusals = 0
+        while not self._stopping:
+            try:
+                with self._busy():
+                    end(self._tracker, status)
+            except BaseException as error:
+                self._trouble(error)
+                refusals += not may_pass(error)
+                if refusals < REFUSALS_BEFORE_DEAD:
+                    self._stopping = not self._wait(backoff.next())
+                    continue
+            else:
+                self._last_error = None
+            self._state = "ended"
+            return
+
+    # --- means ---
+
+    def _decoded(self, payload: bytes) -> tuple[Record, int]:
+        """The record that `payload` stands for, and the bytes that it takes."""
+        record = decode(payload)
+        if isinstance(record, Blob):
+            payload = self._blobs.get(record.digest)
+            record = decode(payload)
+        if isinstance(record, Blob):
+            raise TrackingError("a blob that stands for a blob")
+        return record, len(payload)
+
+    def _bury(self, seq: int, payload: bytes, error: BaseException) -> None:
+        # On a full disk the journal still has the record; only the reason goes unwritten.
+        with contextlib.suppress(OSError, TrackingError):
+            self._dead.append(seq, payload, _words(error))
+        self._failed += 1
+        self._cursor.ack(seq)
+        self._note(now=True)
+
+    def _works(self) -> None:
+        self._state, self._last_error = "running", None
+
+    def _state_now(self) -> LaneState:
+        since = self._busy_since
+        overdue = since is not None and time.monotonic() - since > self._policy.deadline
+        return "hung" if overdue else self._state
+
+    def _trouble(self, error: BaseException) -> None:
+        self._last_error = _words(error)
+        if self._state == "running":
+            self._state = "retrying"
+        self._note(now=True)
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._policy.first_wait, self._policy.longest_wait)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for the next try; False if there shall be none."""
+        until = time.monotonic() + seconds
+        while not self._stopping:
+            left = min(until, self._give_up) - time.monotonic()
+            if left <= 0:
+                break
+            self._wake.wait(left)
+            self._wake.clear()
+        return not self._stopping and time.monotonic() < self._give_up
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since = None
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep the other workers of this process waiting, but not for one that hangs."""
+        lock = self._alone_lock
+        got = lock is not None and lock.acquire(timeout=SECONDS_ALONE)
+        try:
+            yield
+        finally:
+            if lock is not None and got:
+                lock.release()
+
+    def _note(self, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self._noted < SECONDS_BETWEEN_NOTES:
+            return
+        with self._note_lock:
+            self._noted, self._noted_for = time.monotonic(), self._cursor.acked
+            counts = {} if self._tracker is None else self._tracker.rejections.counts
+            identity: dict[str, Plain] = self._identity
+            note = WorkerNote(
+                state=self._state_now(),
+                identity=identity,
+                delivered=self._delivered,
+                failed=self._failed,
+                lost=self._lost,
+                last_error=self._last_error,
+                rejected=[(*rejection, count) for rejection, count in counts.items()],
+                attempt=self._attempt,
+                trying=self._trying,
+            )
+            write_note(self.directory, self.name, note)
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, for the status and for files: without passwords, and never raising."""
+    try:
+        words = str(error)
+    except Exception:  # a stranger's error
+        words = "its text can't be had"
+    said: str = redacted(text(f"{type(error).__name__}: {words}"))
+    return said[:LONGEST_ERROR]

@@ -1,0 +1,159 @@
+"""Trackers that write what they took to a file, and misbehave when told to.
+
+A module of its own without any import of pytest, because the delivery process imports it too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tracking_core.records import Config, Log, LoggedFile, Plain, Record, Status, Tags
+from tracking_core.tracker import RecordTracker
+
+DIES = {
+    "exit": lambda: os._exit(3),
+    "segfault": lambda: ctypes.string_at(0),
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+class Refused(Exception):
+    """For good."""
+
+
+class LedgerTracker(RecordTracker):
+    """Appends a line of JSON to `ledger` for everything that it takes.
+
+    While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
+    a ConnectionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
+    gone. A record whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`.
+    """
+
+    name = "ledger"
+    requires_logging_directory = False
+
+    def __init__(
+        self,
+        run_name: str,
+        ledger: str = "",
+        poison: int | None = None,
+        how: str = "refuse",
+        pause: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.run_name = run_name
+        self.ledger = Path(ledger)
+        self.poison, self.how, self.pause = poison, how, pause
+        self.kwargs = kwargs
+        self.native = ""
+
+    @property
+    def tracker(self) -> str:
+        if not self.native:
+            raise AttributeError("not started")
+        return self.native
+
+    def identity(self) -> dict[str, Plain]:
+        return {"native": self.native}
+
+    def resume(self, identity: Mapping[str, Plain]) -> None:
+        self.native = str(identity["native"])
+
+    def start(self) -> None:
+        self._obey("start")
+        resumed = bool(self.native)
+        self.native = self.native or uuid.uuid4().hex
+        self._write({"start": self.native, "resumed": resumed})
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        self._obey("deliver")
+        if self.pause:
+            threading.Event().wait(self.pause)
+        for record in records:
+            if (
+                self.poison is not None
+                and isinstance(record, Log)
+                and record.values.get("n") == self.poison
+            ):
+                if self.how == "refuse":
+                    raise Refused(f"{self.poison} is not wanted")
+                DIES[self.how]()
+        self._write(*map(_line, records))
+
+    def finish(self, status: Status = "finished") -> None:
+        self._obey("finish")
+        self._write({"finish": status})
+
+    def _obey(self, method: str) -> None:
+        order = Path(f"{self.ledger}.{method}")
+        try:
+            said = order.read_text()
+        except FileNotFoundError:
+            return
+        self._write({"trouble": method})
+        if said == "down":
+            raise ConnectionError("the server is down")
+        if said == "refuse":
+            raise Refused(method)
+        if said == "exit":
+            raise SystemExit(7)
+        if said in DIES:
+            DIES[said]()
+        while order.exists():
+            threading.Event().wait(0.02)
+
+    def _write(self, *lines: dict[str, Any]) -> None:
+        own = {"native": self.native, "pid": os.getpid(), "thread": threading.get_ident()}
+        data = b"".join(json.dumps(line | own).encode() + b"\n" for line in lines)
+        descriptor = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+class OtherTracker(LedgerTracker):
+    """The same under another name."""
+
+    name = "other"
+
+
+def _line(record: Record) -> dict[str, Any]:
+    match record:
+        case Config():
+            return {"config": record.values, "at": record.wall_time}
+        case Tags():
+            return {"tags": record.values, "at": record.wall_time}
+        case Log():
+            plain = {key: _shown(value) for key, value in record.values.items()}
+            return {
+                "values": plain,
+                "step": record.step,
+                "position": record.position,
+                "at": record.wall_time,
+                "options": record.options,
+            }
+    raise AssertionError(f"no tracker is given {record}")
+
+
+def _shown(value: Any) -> Any:
+    """A value as JSON: of a file what it holds, of a long text its length."""
+    if isinstance(value, LoggedFile):
+        path = Path(value.path)
+        if value.directory:
+            return {str(one.relative_to(path)): one.read_text() for one in path.rglob("*.txt")}
+        return path.read_text()
+    if isinstance(value, str) and len(value) > 1000:
+        return len(value)
+    return (
+        value if isinstance(value, (str, int, float, bool, dict, type(None))) else str(type(value))
+    )

@@ -1,0 +1,265 @@
+"""What is kept on disk, who may read it, and what happens where nothing can be kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy
+import pytest
+from ledger_judge import PATH, Ledger, Victim, started, wait_for
+
+from tracking_core import Image, Tracking, TrackingWarning
+from tracking_core.testing import MemoryTracker
+
+
+def test_a_file_is_delivered_as_it_was_at_the_call(
+    lane: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    ledger.order("start", "down")
+    tracking = started(lane, ledger)
+    file = tmp_path / "note.txt"
+    file.write_text("then")
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "a.txt").write_text("then")
+    tracking.log_artifact(file)
+    tracking.log_artifact(folder)
+    file.write_text("now")
+    tracking.log_artifact(file)
+    file.unlink()
+    shutil.rmtree(folder)
+    ledger.withdraw("start")
+    tracking.end_training()
+    assert [list(row["values"].values()) for row in ledger.rows] == [
+        ["then"], [{"inner/a.txt": "then"}], ["now"],
+    ]  # fmt: skip
+
+
+def test_large_values_travel_beside_the_journal(lane: str, ledger: Ledger) -> None:
+    tracking = started(lane, ledger)
+    tracking.log({"n": 1})
+    tracking.log({"n": 2, "text": "x" * 300_000})
+    tracking.log({"n": 3, "picture": Image(numpy.zeros((500, 500, 3), "uint8"))})
+    tracking.log_images({"n": numpy.zeros((1000, 1000, 3), "uint8")})
+    tracking.end_training()
+    assert [row["values"].get("text") for row in ledger.rows][1] == 300_000
+    assert len(ledger.rows) == 4
+    assert tracking.run_dir is not None
+    assert len(list(tracking.run_dir.glob("*/blobs/*"))) == 3
+
+
+CANARY = "canary7f3a"
+
+
+def test_no_secret_gets_into_any_file(lane: str, ledger: Ledger, impatient: None) -> None:
+    ledger.order("deliver", "down")
+    secrets = {"api_key": CANARY, "nested": {"password": CANARY, "uri": f"db://me:{CANARY}@host"}}
+    tracking = Tracking("ledger", delivery=lane)  # type: ignore[arg-type]  # it is one of them
+    tracking.init_trackers(
+        "p",
+        config={**secrets, "access_token": CANARY, "max_tokens": 5, "pad_token": "<pad>"},
+        init_kwargs={"ledger": {"ledger": str(ledger), **secrets}},
+    )
+    tracking.log(
+        {"n": 1, "tokens": 7, "max_tokens": 8},
+        log_kwargs={"ledger": {"api_key": CANARY, "url": f"http://x:{CANARY}@y", "commit": True}},
+    )
+    tracking.set_tags({"password": CANARY, "see": f"http://x:{CANARY}@y"})
+    tracking.get_tracker("ledger").store_init_configuration(secrets)
+    tracking.log({"n": 2, "long": "x" * 300_000}, log_kwargs={"ledger": secrets})
+    wait_for(lambda: ledger.tried("deliver") >= 2, "tries")
+    ledger.withdraw("deliver")
+    tracking.end_training()
+    assert tracking.run_dir is not None
+    files = [path for path in tracking.run_dir.rglob("*") if path.is_file()]
+    assert len(files) > 4
+    for path in files:
+        assert CANARY.encode() not in path.read_bytes(), path
+    config = ledger.all("config")[0]
+    assert (config["max_tokens"], config["pad_token"]) == (5, "<pad>")
+    assert ledger.rows[0]["values"] == {"n": 1, "tokens": 7, "max_tokens": 8}
+    assert ledger.rows[0]["options"]["ledger"]["commit"] is True
+
+
+def test_an_error_that_holds_a_password_is_not_kept_with_it(impatient: None) -> None:
+    class Chatty(MemoryTracker):
+        def deliver(self, records: object) -> None:
+            raise ValueError(f"http://me:{CANARY}@host said no")
+
+    tracking = Tracking(Chatty(), delivery="thread")
+    tracking.init_trackers("p")
+    tracking.log({"n": 1})
+    wait_for(lambda: tracking.status()["memory"].failed == 1, "its burial")
+    assert tracking.run_dir is not None
+    with pytest.warns(TrackingWarning, match="refused 1 records"):
+        tracking.end_training()
+    for path in tracking.run_dir.rglob("*"):
+        assert path.is_dir() or CANARY.encode() not in path.read_bytes(), path
+
+
+def test_nobody_else_can_read_it_whatever_the_umask(
+    lane: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("x")
+    os.chmod(folder / "a.txt", 0o666)
+    os.chmod(folder, 0o777)
+    before = os.umask(0)
+    try:
+        tracking = started(lane, ledger, poison=3)
+        for number in range(5):
+            tracking.log({"n": number})
+        tracking.log({"n": 5, "text": "x" * 300_000})
+        tracking.log_artifact(folder)
+        tracking.log_artifact(folder / "a.txt")
+        with pytest.warns(TrackingWarning, match="refused"):
+            tracking.end_training()
+    finally:
+        os.umask(before)
+    assert tracking.run_dir is not None
+    found = [tracking.run_dir, *tracking.run_dir.rglob("*")]
+    assert {"dead", "blobs", "files", "cursors", "trackers"} <= {path.name for path in found}
+    for path in found:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
+
+
+NAMES = [
+    "../../escape", "/etc/escape", "..", ".", "", "~", "a/b", "a\\b", "nul\0l", "line\nbreak", "CON",
+    "☃ 雪", "\u202eabc", "x" * 4000, "\ud800", "trailing.", "-rf",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:20])
+def test_a_hostile_project_name_stays_inside_the_root(
+    name: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    tracking = started("thread", ledger, project=name)
+    tracking.log({"n": 1})
+    assert tracking.run_dir is not None
+    tracking.end_training()
+    assert tracking.run_dir.resolve().parent == (tmp_path / "journals").resolve()
+    assert ledger.numbers == [1]
+    assert {path.name for path in tmp_path.iterdir()} == {"journals", "ledger"}
+
+
+@pytest.mark.parametrize("trap", ["file", "link to a file", "dangling below a file"])
+def test_a_root_that_cannot_be_used_is_said_once_and_the_next_one_is_taken(
+    lane: str, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str
+) -> None:
+    monkeypatch.delenv("TRACKING_DIR")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "plain").write_text("x")
+    bad = tmp_path / "logs" / ".tracking"
+    if trap == "file":
+        bad.write_text("not a directory")
+    elif trap == "link to a file":
+        bad.symlink_to(tmp_path / "plain")
+    else:
+        bad.symlink_to(tmp_path / "plain" / "deeper")
+    tracking = Tracking("ledger", tmp_path / "logs", delivery=lane)  # type: ignore[arg-type]  # it is one of them
+    with pytest.warns(TrackingWarning, match="no journal can be kept") as said:
+        tracking.init_trackers("p", init_kwargs={"ledger": {"ledger": str(ledger)}})
+    assert len(said) == 1
+    tracking.log({"n": 1})
+    tracking.end_training()
+    assert ledger.numbers == [1]
+    assert tracking.run_dir is not None and tracking.run_dir.parent == tmp_path / ".tracking"
+    assert (tmp_path / "plain").read_text() == "x"
+
+
+def test_where_nothing_can_be_kept_trackers_are_called_at_once(
+    memory: MemoryTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_text("x")
+    monkeypatch.setenv("TRACKING_DIR", str(tmp_path / "plain" / "deeper"))
+    tracking = Tracking(memory, delivery="thread")
+    with pytest.warns(TrackingWarning) as said:
+        tracking.init_trackers("p")
+    assert ["inline" in str(one.message) for one in said] == [False, True]
+    tracking.log({"a": 1})
+    assert memory.values("a") == [1] and tracking.run_dir is None
+    tracking.end_training()
+
+
+def test_a_directory_that_is_deleted_in_the_middle_does_not_stop_training(
+    lane: str, ledger: Ledger, impatient: None
+) -> None:
+    tracking = started(lane, ledger)
+    tracking.log({"n": 0})
+    assert tracking.flush(20)
+    assert tracking.run_dir is not None
+    shutil.rmtree(tracking.run_dir)
+    for number in range(1, 200):
+        tracking.log({"n": number, "text": "x" * 300_000 if number == 100 else ""})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tracking.end_training(timeout=3)
+    if ledger.numbers != list(range(200)) or ledger.ends != ["finished"]:
+        assert any("'ledger'" in str(one.message) for one in said), "what is lost is said"
+
+
+FULL = """
+import resource, signal, warnings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+warnings.simplefilter("always")
+tracking.flush(20)
+size = max(path.stat().st_size for path in tracking.run_dir.rglob("*"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, resource.RLIM_INFINITY))
+for number in range(1, 301): log(number, text="x" * 90_000)
+log(301, text="x" * 400_000)
+RAISE
+tracking.end_training(timeout=20)
+"""
+
+
+@pytest.mark.parametrize("freed", [False, True], ids=["for ever", "for a while"])
+def test_a_full_disk_costs_nothing_that_fits_into_memory(
+    lane: str, ledger: Ledger, freed: bool
+) -> None:
+    raise_ = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)"
+    # Enough for the small files, and for a few of the records.
+    body = FULL.replace("LIMIT,", "400_000,").replace("RAISE", raise_ if freed else "")
+    small = "from tracking_core.journal import Writer; import functools\n"
+    small += (
+        "from tracking_core.delivery import journaled\n"
+        "class Small:\n"
+        "    create = functools.partial(Writer.create, segment_bytes=1_000_000, mapped=False)\n"
+        "journaled.Writer = Small\n"
+    )
+    victim = Victim(lane, body, wrapper=small, ledger={"ledger": str(ledger)})
+    acknowledged = victim.end()
+    assert acknowledged == list(range(1, 302)), victim.errors
+    assert ledger.numbers == acknowledged, victim.errors
+    assert ledger.ends == ["finished"]
+    assert "Traceback" not in victim.errors
+
+
+def test_the_place_of_last_resort_is_private(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from tracking_core import Tracking\n"
+        "from tracking_core.testing import MemoryTracker\n"
+        "tracking = Tracking(MemoryTracker(), delivery='thread')\n"
+        "tracking.init_trackers('p'); print(tracking.run_dir); tracking.end_training()\n"
+    )
+    (tmp_path / ".tracking").write_text("in the way")
+    environment = {k: v for k, v in os.environ.items() if k != "TRACKING_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": PATH, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    run_dir = Path(done.stdout.strip())
+    assert run_dir.is_relative_to(tmp_path)
+    assert stat.S_IMODE(run_dir.parent.stat().st_mode) == 0o700

@@ -1,0 +1,221 @@
+"""What a dead run left is delivered once, and a whole run can be sent elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ledger_judge import PATH, Ledger, Victim, first_seen, started, wait_for
+
+from tracking_core import Tracking, recovery
+from tracking_core.errors import JournalError
+from tracking_core.journal import DrainLock
+from tracking_core.testing import MemoryTracker
+
+LEFT = "\ntracking.flush(0.5)\nfor number in range(1, 101): log(number)\nos.kill(os.getpid(), 9)"
+
+
+def left_behind(**ledgers: object) -> Path:
+    """The directory of a run that was killed with everything logged and little delivered."""
+    victim = Victim("thread", LEFT, **ledgers)
+    victim.end()
+    return victim.run_dir
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tracking_core", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": PATH},
+    )
+
+
+def test_a_dead_run_is_resumed_delivered_and_ended_as_killed(ledger: Ledger, other: Ledger) -> None:
+    run_dir = left_behind(ledger=ledger, other=other)
+    status = Tracking.recover(run_dir)
+    for book, name in ((ledger, "ledger"), (other, "other")):
+        assert first_seen(book.numbers) == list(range(1, 101)) and book.ends == ["killed"]
+        assert status[name].state == "ended" and status[name].pending == 0
+        assert len(book.natives) == 1, "the native run that had begun goes on"
+    lines = ledger.lines
+    Tracking.recover(run_dir)
+    assert ledger.lines == lines, "nothing is delivered twice, and no ended run is opened again"
+
+
+def test_the_end_is_the_one_that_the_run_said(ledger: Ledger) -> None:
+    ledger.order("deliver", "down")
+    body = "\nlog(1)\ntracking.end_training('failed', timeout=0.5)\nos._exit(0)"
+    victim = Victim("thread", body, ledger=ledger)
+    victim.end()
+    assert "ConnectionError: the server is down" in victim.errors
+    ledger.withdraw("deliver")
+    Tracking.recover(victim.run_dir)
+    assert ledger.numbers == [1] and ledger.ends == ["failed"]
+
+
+def test_a_run_that_is_still_going_on_is_refused(lane: str, ledger: Ledger) -> None:
+    victim = Victim(lane, ledger=ledger)
+    victim.hear_until(lambda: ledger.natives)
+    with pytest.raises(JournalError, match=f"still going on in process {victim.process.pid}"):
+        Tracking.recover(victim.run_dir)
+    victim.signal()
+
+
+def test_a_run_that_another_process_delivers_is_refused(ledger: Ledger) -> None:
+    victim = Victim("process", ledger=ledger)
+    victim.hear_until(lambda: ledger.natives)
+    ledger.order("deliver", "hang")
+    victim.hear_until(lambda: ledger.tried("deliver"))
+    victim.signal()
+    with pytest.raises(JournalError, match="another process is delivering"):
+        Tracking.recover(victim.run_dir)
+    ledger.withdraw("deliver")
+    wait_for(lambda: ledger.ends, "the other process")
+
+
+def test_two_recoveries_at_once_deliver_once(ledger: Ledger) -> None:
+    run_dir = left_behind(ledger=ledger)
+    (writer,) = run_dir.iterdir()
+    with DrainLock(writer) as taken:
+        assert taken
+        with pytest.raises(JournalError, match="another process is delivering"):
+            Tracking.recover(run_dir)
+    Tracking.recover(run_dir)
+    assert first_seen(ledger.numbers) == list(range(1, 101))
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "empty", "file"])
+def test_what_is_no_run_is_one_clear_error(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(JournalError, match="holds no run"):
+        Tracking.recover(tmp_path / wrong)
+
+
+def test_damage_costs_exactly_its_records_and_is_counted(ledger: Ledger) -> None:
+    ledger.order("start", "down")
+    run_dir = left_behind(ledger=ledger)
+    ledger.withdraw("start")
+    (segment,) = run_dir.glob("*/*.seg")
+    data = bytearray(segment.read_bytes())
+    for number in (30, 31, 60):
+        at = data.index(b"\xa1n" + bytes([number]))
+        data[at] ^= 0xFF
+    segment.write_bytes(data)
+    status = Tracking.recover(run_dir)["ledger"]
+    assert ledger.numbers == [n for n in range(1, 101) if n not in (30, 31, 60)]
+    assert (status.lost, status.pending, status.failed) == (3, 0, 0)
+
+
+def test_a_lost_blob_costs_its_record_and_no_other(ledger: Ledger) -> None:
+    ledger.order("start", "down")
+    victim = Victim(
+        "thread", "\nlog(1); log(2, big='x' * 300_000); log(3)\nos._exit(0)", ledger=ledger
+    )
+    victim.end()
+    ledger.withdraw("start")
+    (blob,) = victim.run_dir.glob("*/blobs/*")
+    blob.unlink()
+    status = Tracking.recover(victim.run_dir)["ledger"]
+    assert ledger.numbers == [1, 3] and status.failed == 1
+
+
+def test_secrets_are_not_kept_and_can_be_handed_in_again(tmp_path: Path, ledger: Ledger) -> None:
+    ledger.order("start", "down")
+    options = {"ledger": str(ledger), "api_key": "k", "entity": "me"}
+    run_dir = left_behind(ledger=options)
+    ledger.withdraw("start")
+    from ledger_trackers import LedgerTracker
+
+    seen: list[dict[str, object]] = []
+    start = LedgerTracker.start
+    try:
+        LedgerTracker.start = lambda self: (seen.append(self.kwargs), start(self))[1]  # type: ignore[method-assign]  # put back below
+        ledger.order("finish", "down")
+        Tracking.recover(run_dir, timeout=0.5)
+        ledger.withdraw("finish")
+        Tracking.recover(run_dir, init_kwargs={"ledger": {"api_key": "k2"}})
+    finally:
+        LedgerTracker.start = start  # type: ignore[method-assign]  # likewise
+    assert seen == [{"entity": "me"}, {"entity": "me", "api_key": "k2"}]
+    assert ledger.ends == ["killed"]
+
+
+def test_the_command_says_what_it_did(ledger: Ledger, other: Ledger) -> None:
+    run_dir = left_behind(ledger=ledger, other=other)
+    ledger.order("deliver", "down")
+    all_there = len(set(ledger.numbers)) == 100
+    first = command("recover", str(run_dir), "--timeout", "1")
+    ledger.withdraw("deliver")
+    second = command("recover", str(run_dir))
+    assert "other: ended, 0 records left" in first.stdout
+    if not all_there:
+        assert first.returncode == 1
+        assert "ConnectionError: the server is down" in first.stdout
+    assert second.returncode == 0 and "ledger: ended, 0 records left" in second.stdout
+    assert first_seen(ledger.numbers) == first_seen(other.numbers) == list(range(1, 101))
+    nothing = command("recover", str(run_dir / "nowhere"))
+    assert nothing.returncode == 2 and "holds no run" in nothing.stderr
+    assert not nothing.stdout and "Traceback" not in nothing.stderr
+
+
+def test_a_tracker_that_cannot_be_made_again_is_given_up(
+    memory: MemoryTracker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "\nfrom tracking_core.testing import MemoryTracker\n"
+        "class Own(MemoryTracker):\n    name = 'own'\n"
+        "tracking.end_training()\n"
+        "tracking = Tracking([Own()])\n"
+        "tracking.init_trackers('p')\n"
+        "os.write(1, b'7\\n'); tracking.log({'n': 1})\n"
+        "print(tracking.run_dir, file=sys.stderr, flush=True)\nos._exit(0)"
+    )
+    victim = Victim("thread", program, ledger=ledger)
+    victim.end()
+    run_dir = Path(victim.errors.strip())
+    monkeypatch.setattr(recovery, "POLICY", recovery.POLICY._replace(first_wait=0.05))
+    status = Tracking.recover(run_dir)["own"]
+    assert status.state in ("stopped", "ended")
+    Tracking.replay(run_dir, log_with=memory)
+    assert memory.values("n") == [1], "its records can still go to another one"
+
+
+# --- replay ---
+
+
+def test_a_whole_run_is_sent_to_a_tracker_that_was_not_there(ledger: Ledger, other: Ledger) -> None:
+    tracking = started("thread", ledger)
+    for number in range(50):
+        tracking.log({"n": number}, step=number * 3)
+    tracking.set_tags(["good"])
+    tracking.end_training("failed")
+    assert tracking.run_dir is not None
+    options = {"other": {"ledger": str(other)}}
+    status = Tracking.replay(tracking.run_dir, log_with="other", init_kwargs=options)
+    assert status["other"].state == "ended"
+    own = ("native", "pid", "thread")
+    rows = [{k: v for k, v in row.items() if k not in own} for row in ledger.rows]
+    assert [{k: v for k, v in row.items() if k not in own} for row in other.rows] == rows
+    assert [row["step"] for row in rows] == [number * 3 for number in range(50)]
+    assert other.all("config") == [{"lr": 0.1}] and other.all("tags") == [{"good": None}]
+    assert other.ends == ["failed"]
+    lines = other.lines
+    Tracking.replay(tracking.run_dir, log_with="other", init_kwargs=options)
+    assert other.lines == lines, "the second time delivers nothing"
+
+
+def test_a_whole_run_is_sent_to_an_instance(ledger: Ledger, memory: MemoryTracker) -> None:
+    tracking = started("process", ledger)
+    tracking.log({"n": 1}, step=7)
+    tracking.end_training()
+    assert tracking.run_dir is not None
+    Tracking.replay(tracking.run_dir, log_with=memory)
+    assert [(row.step, row.values) for row in memory.rows] == [(7, {"n": 1})]
+    assert memory.rows[0].wall_time == ledger.rows[0]["at"]
+    assert memory.config == {"lr": 0.1} and memory.status == "finished"
