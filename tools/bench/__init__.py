@@ -1,0 +1,1 @@
+"""What logging costs the training, in figures: ``python3 tools/dev.py bench``."""
