@@ -53,17 +53,15 @@ def read_tensorboard() -> Callable[[Path], Seen]:
 
 @pytest.fixture
 def read_mlflow(mlflow_uri: str, tmp_path: Path) -> Callable[..., Seen]:
-    """Reads one run; without an id the only run that there is."""
+    """Reads the only run of the database, through another store if that is named."""
     from mlflow import MlflowClient
 
     from tracking_mlflow.reader import read_run
 
-    def read(run_id: str | None = None) -> Seen:
-        if run_id is None:
-            client = MlflowClient(tracking_uri=mlflow_uri)
-            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-            (run,) = client.search_runs(experiments)
-            run_id = run.info.run_id
-        return Seen(read_run(run_id, mlflow_uri, download_to=tmp_path))
+    def read(store: str = mlflow_uri) -> Seen:
+        client = MlflowClient(tracking_uri=store)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        (run,) = client.search_runs(experiments)
+        return Seen(read_run(run.info.run_id, store, download_to=tmp_path))
 
     return read

@@ -2,77 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
+from servers import PATIENCE, free_port, get, mlflow_server, serving
 
 from tracking_core import Histogram, Image, Table, Tracking
-
-PATIENCE = 180  # seconds that a server may take to answer on a busy machine
-
-
-@contextmanager
-def serving(command: list[str], answers: str, **variables: str) -> Iterator[None]:
-    """Run a server until the block ends; `answers` is an address that it answers when it is up."""
-    server = subprocess.Popen(command, env={**os.environ, **variables})
-    try:
-        wait_for(answers, server)
-        yield
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            get(address)
-            return
-        except (urllib.error.URLError, OSError):
-            # A server that is gone will not answer; one that is starting says so by ending early.
-            try:
-                status = server.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                assert time.monotonic() < deadline, f"no answer from {address}"
-            else:
-                raise AssertionError(f"the server ended with status {status}") from None
-
-
-def get(address: str, body: Any = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        content = answer.read()
-    return (
-        json.loads(content)
-        if answer.headers["Content-Type"].startswith("application/json")
-        else content
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def log_a_run(tracking: Tracking) -> None:
@@ -120,15 +59,7 @@ def test_tensorboard_shows_the_run(tmp_path: Path, load_fast: str) -> None:
 def test_mlflow_shows_the_run(
     tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = free_port()
-    server = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", mlflow_uri,
-        "--artifacts-destination", str(tmp_path / "artifacts"),
-    ]  # fmt: skip
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with serving(command, f"{server}/health", **quiet):
+    with mlflow_server(mlflow_uri, tmp_path / "artifacts", free_port()) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
         tracking = Tracking("mlflow", delivery="inline")
         log_a_run(tracking)
