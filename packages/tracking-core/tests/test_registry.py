@@ -103,6 +103,18 @@ class TestFilter:
         with pytest.raises(UnknownTrackerError, match="MemoryTracker"):
             filter_trackers(MemoryTracker)  # type: ignore[arg-type]  # a class, not an instance
 
+    @pytest.mark.parametrize("missing", ["name", "requires_logging_directory"])
+    def test_an_instance_that_lacks_an_attribute_is_named(self, missing: str) -> None:
+        given = {"name": "x", "requires_logging_directory": False}
+        del given[missing]
+
+        def quietly(self: GeneralTracker) -> None:
+            """Does not call the base class, as trackers in the wild don't."""
+
+        tracker = type("Incomplete", (GeneralTracker,), {**given, "__init__": quietly})()
+        with pytest.raises(InvalidTrackerError, match=f"Incomplete has no `{missing}`"):
+            filter_trackers([tracker])
+
     def test_one_that_is_not_installed_is_left_out_and_said(self) -> None:
         name = next(n for n in LoggerType.list() if n != "all" and n not in LOGGER_TYPE_TO_CLASS)
         with pytest.warns(

@@ -40,7 +40,8 @@ def filter_trackers(
     Raises:
         UnknownTrackerError: nobody knows the name. It is a `ValueError`.
         MissingLoggingDirectoryError: a tracker needs `logging_dir`. It is a `ValueError`.
-        InvalidTrackerError: the package behind a name is broken. It is a `ValueError`.
+        InvalidTrackerError: the package behind a name is broken, or an instance has no `name` or no
+            `requires_logging_directory`. It is a `ValueError`.
 
     Warns:
         TrackingWarning: a tracker of this project is not installed and is left out.
@@ -53,6 +54,9 @@ def filter_trackers(
     else:
         wanted = list(log_with)
     chosen: list[str | GeneralTracker] = []
+    for one in wanted:
+        if isinstance(one, GeneralTracker):
+            _require_attributes(one)
     if any(one == LoggerType.ALL for one in wanted if isinstance(one, str)):
         chosen = [one for one in wanted if isinstance(one, GeneralTracker)]
         chosen += [name for name in get_available_trackers() if _loads(name)]
@@ -67,6 +71,16 @@ def filter_trackers(
         if isinstance(one, str) and LOGGER_TYPE_TO_CLASS[one].requires_logging_directory:
             _require_directory(one, logging_dir)
     return chosen
+
+
+def _require_attributes(tracker: GeneralTracker) -> None:
+    # A subclass that does not call our constructor was not asked there.
+    for attribute in ("name", "requires_logging_directory"):
+        if not hasattr(tracker, attribute):
+            raise InvalidTrackerError(
+                f"the tracker {type(tracker).__qualname__} has no `{attribute}`: "
+                "define it in the class"
+            )
 
 
 def _known(name: object) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 __all__ = ["Backoff", "may_pass"]
 
-RETRIED_HTTP = frozenset({408, 425, 429})
+# Who is not let in (401, 402, 403, 407) says nothing about the record: a key can be renewed.
+RETRIED_HTTP = frozenset({401, 402, 403, 407, 408, 425, 429})
 
 # An error of a foreign library is recognised by its name: the core imports none of them.
 PASSING_NAMES = (
@@ -33,7 +34,10 @@ LASTING_FILE_ERRORS = (
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether `error` may be gone at the next try: network, timeouts, HTTP 408, 425, 429 and 5xx.
+    """Whether `error` may be gone at the next try, with the same record.
+
+    So it is with the network, timeouts, HTTP 408, 425, 429 and 5xx, and with a login that was
+    refused (401, 402, 403, 407): that is the tracker's trouble, not the record's.
 
     Looks at the status code that HTTP libraries and their users put on their errors, at the type
     and its bases, and at what the error was raised from.

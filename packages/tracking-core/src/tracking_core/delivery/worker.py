@@ -213,9 +213,8 @@ class Worker:
                     if self._identity:
                         self._tracker.resume(self._identity)
                     self._tracker.start()
-            except (
-                BaseException
-            ) as error:  # a library may raise SystemExit: only this tracker stops
+            except BaseException as error:
+                # A library may well raise SystemExit; only this tracker stops.
                 self._trouble(error)
                 refusals += not may_pass(error)
                 hopeless = refusals >= REFUSALS_BEFORE_DEAD and not self._live()
