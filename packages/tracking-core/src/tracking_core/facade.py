@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import getpass
-import itertools
 import os
 import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
-import msgspec
-
+from tracking_core.assembly import Delivery, Options, free_name, lanes_for
 from tracking_core.capture import Rejected, capture, capture_images, capture_tags
-from tracking_core.codec import travels
 from tracking_core.config import plain_config
-from tracking_core.delivery.inline import InlineLane
-from tracking_core.delivery.journaled import JournaledLanes, Member
+from tracking_core.delivery.journaled import JournaledLanes
 from tracking_core.delivery.lane import Lane, TrackerStatus
-from tracking_core.delivery.notes import TrackerSpec
 from tracking_core.errors import (
     AlreadyStartedError,
-    JournalError,
     NotStartedError,
     StepError,
     UnknownTrackerError,
@@ -36,18 +28,14 @@ from tracking_core.plain import text, type_name
 from tracking_core.process import PartialState
 from tracking_core.records import Config, Log, Status, Tags, Value
 from tracking_core.recovery import recover, replay
-from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
 from tracking_core.rejections import Rejection, Rejections, say
 from tracking_core.tracker import GeneralTracker, NullTracker, whole_step
 from tracking_core.values import Artifact, Table, base_name
 
 __all__ = ["Delivery", "Tracking"]
 
-Delivery: TypeAlias = Literal["auto", "inline", "thread", "process"]
 SECONDS_AT_EXIT = 10.0
 LARGEST_STEP = 2**63
-
-Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 class Tracking:
@@ -137,10 +125,15 @@ class Tracking:
         run_id = _new_run_id()
         project_name = text(str(project_name))
         if PartialState().is_main_process:
-            options = dict(init_kwargs or {})
-            members = [self._member(one, project_name, options) for one in self._chosen]
-            self._say_unknown(options, "init_kwargs")
-            lanes = self._lanes_for(_told_apart(members), project_name, run_id)
+            lanes = lanes_for(
+                self._chosen,
+                project_name,
+                run_id,
+                logging_dir=self.logging_dir,
+                delivery=self._delivery,
+                init_kwargs=init_kwargs or {},
+                rejections=self._rejections,
+            )
         self._started, self._ended = True, False
         self._next_position = 0
         self._run_id = run_id
@@ -320,7 +313,7 @@ class Tracking:
         found: dict[str, TrackerStatus] = {}
         for lane in self._lanes:
             for given, status in lane.status():
-                found[_free(given, found)] = status
+                found[free_name(given, found)] = status
         return found
 
     @property
@@ -338,65 +331,6 @@ class Tracking:
     def _end_forgotten(self) -> None:
         if self._active:
             self.end_training(_status_of(_uncaught_error()), timeout=SECONDS_AT_EXIT)
-
-    def _member(
-        self, one: str | GeneralTracker, project_name: str, options: dict[str, Mapping[str, Any]]
-    ) -> Member:
-        if isinstance(one, GeneralTracker):
-            options.pop(one.name, None)
-            kind = type(one)
-            spec = TrackerSpec(one.name, kind.__module__, kind.__qualname__, [], {}, "thread")
-            return Member(spec, one, given=True)
-        kind = LOGGER_TYPE_TO_CLASS[one]
-        arguments = dict(options.pop(one, {}) or {})
-        places: list[Any] = [project_name]
-        elsewhere: list[Any] = [project_name]
-        if kind.requires_logging_directory:
-            places.append(self.logging_dir)
-            elsewhere.append(_from_anywhere(self.logging_dir))
-        constructor: Any = kind
-        tracker: GeneralTracker = constructor(*places, **arguments)
-        lane = self._lane_of(kind, arguments)
-        spec = TrackerSpec(
-            kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane
-        )
-        return Member(spec, tracker, given=False)
-
-    def _lane_of(self, kind: type[GeneralTracker], arguments: Mapping[str, object]) -> str:
-        lane = kind.lane if self._delivery == "auto" else self._delivery
-        if lane != "process":
-            return lane
-        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
-            return "thread"  # another process could not import it
-        unfit = [key for key, value in arguments.items() if not travels(value)]
-        if not unfit:
-            return lane
-        if self._delivery == "auto":
-            return "thread"
-        raise TypeError(
-            f"init_kwargs[{kind.name!r}][{unfit[0]!r}] is a {type_name(arguments[unfit[0]])}, which can't go to the "
-            'delivery process: pass plain data, or use Tracking(..., delivery="thread")'
-        )
-
-    def _lanes_for(self, members: list[Member], project_name: str, run_id: str) -> list[Lane]:
-        if not members:
-            return []
-        if self._delivery != "inline":
-            for root in _journal_roots(self.logging_dir):
-                try:
-                    return [JournaledLanes(root, project_name, run_id, members, self._rejections)]
-                except (JournalError, OSError) as error:
-                    say(f"no journal can be kept in {root}: {error}")
-            say("no journal can be kept anywhere: every call waits for its trackers (inline)")
-        return [InlineLane(member.tracker) for member in members]
-
-    def _say_unknown(self, options: Mapping[str, object], where: str) -> None:
-        for name in options:
-            # Frameworks pass options for trackers that this user did not choose: only a name that
-            # nobody knows is a mistake.
-            if name not in LoggerType and name not in LOGGER_TYPE_TO_CLASS:
-                known = ", ".join(LOGGER_TYPE_TO_CLASS)
-                say(f"{where} names the tracker {name!r}, which nobody knows (known: {known})")
 
     def _log(
         self,
@@ -430,41 +364,6 @@ class Tracking:
     def _put(self, record: Config | Tags | Log) -> None:
         for lane in self._lanes:
             lane.put(record)
-
-
-def _journal_roots(logging_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """Where journals may be kept, best first."""
-    named = os.environ.get("TRACKING_DIR")
-    if named:
-        yield Path(named)
-        return
-    if logging_dir is not None and "://" not in os.fspath(logging_dir):
-        yield Path(logging_dir) / ".tracking"
-    yield Path(".tracking")
-    yield Path(tempfile.gettempdir()) / f"tracking-{getpass.getuser()}"
-
-
-def _from_anywhere(path: str | os.PathLike[str] | None) -> str | None:
-    """`path` for a process with another working directory."""
-    if path is None or "://" in os.fspath(path):
-        return None if path is None else os.fspath(path)
-    return os.path.abspath(path)
-
-
-def _told_apart(members: list[Member]) -> list[Member]:
-    """`members` with different names: of two alike the second is ``name#2``."""
-    names: dict[str, None] = {}
-    apart = []
-    for member in members:
-        name = _free(member.spec.name, names)
-        names[name] = None
-        apart.append(member._replace(spec=msgspec.structs.replace(member.spec, name=name)))
-    return apart
-
-
-def _free(name: str, taken: Mapping[str, object]) -> str:
-    candidates = (name if number == 1 else f"{name}#{number}" for number in itertools.count(1))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _new_run_id() -> str:

@@ -1,0 +1,157 @@
+"""What was chosen becomes trackers, and trackers become lanes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from tracking_core.codec import travels
+from tracking_core.delivery.inline import InlineLane
+from tracking_core.delivery.journaled import JournaledLanes, Member
+from tracking_core.delivery.lane import Lane
+from tracking_core.delivery.notes import TrackerSpec
+from tracking_core.errors import JournalError
+from tracking_core.plain import type_name
+from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
+from tracking_core.rejections import Rejections, say
+from tracking_core.tracker import GeneralTracker
+
+__all__ = ["Delivery", "Options", "free_name", "lanes_for"]
+
+Delivery: TypeAlias = Literal["auto", "inline", "thread", "process"]
+Options: TypeAlias = Mapping[str, Mapping[str, Any]]
+Directory: TypeAlias = str | os.PathLike[str] | None
+
+
+def lanes_for(
+    chosen: Iterable[str | GeneralTracker],
+    project_name: str,
+    run_id: str,
+    *,
+    logging_dir: Directory,
+    delivery: Delivery,
+    init_kwargs: Options,
+    rejections: Rejections,
+) -> list[Lane]:
+    """The lanes of a run, not started: its trackers are constructed, and its journal is made.
+
+    Args:
+        chosen: names and instances, as `filter_trackers` gives them.
+        project_name, run_id: name the run.
+        logging_dir, delivery: as `Tracking` was given them.
+        init_kwargs: arguments for the constructors, by tracker name.
+        rejections: where values that can't be kept in the journal are counted.
+
+    Raises:
+        TypeError: a constructor does not take its arguments, or they can't go to the delivery
+            process although that was asked for.
+    """
+    options = dict(init_kwargs)
+    members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
+    _say_unknown(options)
+    members = _told_apart(members)
+    if members and delivery != "inline":
+        for root in _journal_roots(logging_dir):
+            try:
+                return [JournaledLanes(root, project_name, run_id, members, rejections)]
+            except (JournalError, OSError) as error:
+                say(f"no journal can be kept in {root}: {error}")
+        say("no journal can be kept anywhere: every call waits for its trackers (inline)")
+    return [InlineLane(member.tracker) for member in members]
+
+
+def free_name(name: str, taken: Mapping[str, object]) -> str:
+    """`name`, or where that is taken ``name#2``, ``name#3``, ..."""
+    candidates = (name if number == 1 else f"{name}#{number}" for number in itertools.count(1))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _member(
+    one: str | GeneralTracker,
+    project_name: str,
+    logging_dir: Directory,
+    delivery: Delivery,
+    options: dict[str, Mapping[str, Any]],
+) -> Member:
+    """The tracker `one`, constructed; its arguments are taken out of `options`."""
+    if isinstance(one, GeneralTracker):
+        options.pop(one.name, None)
+        given = type(one)
+        spec = TrackerSpec(one.name, given.__module__, given.__qualname__, [], {}, "thread")
+        return Member(spec, one, given=True)
+    kind = LOGGER_TYPE_TO_CLASS[one]
+    arguments = dict(options.pop(one, {}) or {})
+    places: list[Any] = [project_name]
+    elsewhere: list[Any] = [project_name]
+    if kind.requires_logging_directory:
+        places.append(logging_dir)
+        elsewhere.append(_from_anywhere(logging_dir))
+    constructor: Any = kind
+    tracker: GeneralTracker = constructor(*places, **arguments)
+    lane = _lane_of(kind, delivery, arguments)
+    spec = TrackerSpec(kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane)
+    return Member(spec, tracker, given=False)
+
+
+def _lane_of(
+    kind: type[GeneralTracker], delivery: Delivery, arguments: Mapping[str, object]
+) -> str:
+    lane = kind.lane if delivery == "auto" else delivery
+    if lane != "process":
+        return lane
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        return "thread"  # another process could not import it
+    unfit = [key for key, value in arguments.items() if not travels(value)]
+    if not unfit:
+        return lane
+    if delivery == "auto":
+        return "thread"
+    raise TypeError(
+        f"init_kwargs[{kind.name!r}][{unfit[0]!r}] is a {type_name(arguments[unfit[0]])}, which "
+        "can't go to the delivery process: pass plain data, or use "
+        'Tracking(..., delivery="thread")'
+    )
+
+
+def _say_unknown(options: Mapping[str, object]) -> None:
+    for name in options:
+        # Frameworks pass options for trackers that this user did not choose: only a name that
+        # nobody knows is a mistake.
+        if name not in LoggerType and name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(LOGGER_TYPE_TO_CLASS)
+            say(f"init_kwargs names the tracker {name!r}, which nobody knows (known: {known})")
+
+
+def _journal_roots(logging_dir: Directory) -> Iterator[Path]:
+    """Where journals may be kept, best first."""
+    named = os.environ.get("TRACKING_DIR")
+    if named:
+        yield Path(named)
+        return
+    if logging_dir is not None and "://" not in os.fspath(logging_dir):
+        yield Path(logging_dir) / ".tracking"
+    yield Path(".tracking")
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    yield Path(tempfile.gettempdir()) / f"tracking-{user}"
+
+
+def _from_anywhere(path: Directory) -> str | None:
+    """`path` for a process with another working directory."""
+    if path is None or "://" in os.fspath(path):
+        return None if path is None else os.fspath(path)
+    return os.path.abspath(path)
+
+
+def _told_apart(members: list[Member]) -> list[Member]:
+    """`members` with different names."""
+    apart: dict[str, Member] = {}
+    for member in members:
+        name = free_name(member.spec.name, apart)
+        apart[name] = member._replace(spec=msgspec.structs.replace(member.spec, name=name))
+    return list(apart.values())
