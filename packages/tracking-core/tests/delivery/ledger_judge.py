@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -10,14 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tracking_core import Tracking
 
 LONG = os.environ.get("TRACKING_LONG") == "1"
-KILLS = int(os.environ.get("TRACKING_KILLS", "1540" if LONG else "64"))
+KILLS = int(os.environ.get("TRACKING_KILLS", "1540" if LONG else "20"))
 PATIENCE = 30.0
 
 # For programs that run in another directory.
@@ -58,7 +59,7 @@ class Ledger:
                 file.seek(self._read)
                 whole = file.read().rpartition(b"\n")
             self._read += len(whole[0]) + len(whole[1])
-            self._lines += [json.loads(line) for line in whole[0].split(b"\n") if line]
+            self._lines += _whole_lines(whole[0].split(b"\n"))
         return list(self._lines)
 
     def all(self, kind: str) -> list[Any]:
@@ -87,6 +88,16 @@ class Ledger:
 
     def tried(self, method: str) -> int:
         return self.all("trouble").count(method)
+
+
+def _whole_lines(lines: list[bytes]) -> Iterator[dict[str, Any]]:
+    """`lines` without those that a killed process left half written: a start follows on each."""
+    lines = [line for line in lines if line]
+    for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=b""):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            assert following.startswith(b'{"start"'), f"a damaged line: {line!r}"
 
 
 def duplicates(numbers: list[int]) -> int:

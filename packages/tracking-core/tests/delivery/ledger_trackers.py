@@ -72,7 +72,8 @@ class LedgerTracker(RecordTracker):
         self._obey("start")
         resumed = bool(self.native)
         self.native = self.native or uuid.uuid4().hex
-        self._write({"start": self.native, "resumed": resumed})
+        # A predecessor may have been killed in the middle of a line.
+        self._write({"start": self.native, "resumed": resumed}, before=b"\n")
 
     def deliver(self, records: Sequence[Record]) -> None:
         self._obey("deliver")
@@ -111,12 +112,12 @@ class LedgerTracker(RecordTracker):
         while order.exists():
             threading.Event().wait(0.02)
 
-    def _write(self, *lines: dict[str, Any]) -> None:
+    def _write(self, *lines: dict[str, Any], before: bytes = b"") -> None:
         own = {"native": self.native, "pid": os.getpid(), "thread": threading.get_ident()}
         data = b"".join(json.dumps(line | own).encode() + b"\n" for line in lines)
         descriptor = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, data)
+            os.write(descriptor, before + data)
         finally:
             os.close(descriptor)
 

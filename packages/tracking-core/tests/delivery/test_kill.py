@@ -1,7 +1,7 @@
 """Training and delivery are killed at random instants, and no acknowledged record is ever lost.
 
-``TRACKING_KILLS`` says how many lives a test takes, some tests a quarter of it: by default more
-than 200 in all, with ``TRACKING_LONG=1`` more than 5,000.
+``TRACKING_KILLS`` says how many lives a test takes, some tests a quarter of it: by default some 65
+in all, with ``TRACKING_LONG=1`` more than 5,000.
 """
 
 from __future__ import annotations
