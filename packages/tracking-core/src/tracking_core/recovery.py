@@ -132,7 +132,7 @@ def _writers(run_dir: Path) -> Iterator[Path]:
         raise JournalError(f"{run_dir} holds no run: give the run_dir of a Tracking")
     for writer in sorted(found, key=lambda path: read_owner(path).created_ns):
         owner = read_owner(writer)
-        if owner_alive(owner) is not False and not (_ended(writer) and _let_go(writer)):
+        if owner_alive(owner) is not False and not (_read_through(writer)[1] and _let_go(writer)):
             raise JournalError(
                 f"the run in {writer} is still going on in process {owner.pid} of {owner.host}"
             )
@@ -148,30 +148,21 @@ def _let_go(writer: Path) -> bool:
     )
 
 
-def _ended(writer: Path) -> bool:
-    reader = Reader(writer)
-    try:
-        while reader.read(10_000):
-            pass
-        return reader.ended
-    finally:
-        reader.close()
-
-
 def _deliver(
     jobs: list[Job],
     timeout: float | None,
     progress: Progress | None,
 ) -> dict[str, TrackerStatus]:
+    writers = list(dict.fromkeys(writer for writer, _, _ in jobs))
     with ExitStack() as locks:
-        for writer in dict.fromkeys(writer for writer, _, _ in jobs):
+        for writer in writers:
             if not locks.enter_context(DrainLock(writer)):
                 raise JournalError(f"another process is delivering {writer}: let it finish")
         workers = [
             Worker(writer, name, build, live=lambda: False, policy=POLICY)
             for writer, name, build in jobs
         ]
-        last = {writer: _last_of(writer) for writer, _, _ in jobs}
+        last = {writer: _read_through(writer)[0] for writer in writers}
         until = float("inf") if timeout is None else time.monotonic() + timeout
         threads = [threading.Thread(target=worker.run, daemon=True) for worker in workers]
         for worker, thread in zip(workers, threads, strict=True):
@@ -192,12 +183,12 @@ def _deliver(
         return statuses()
 
 
-def _last_of(writer: Path) -> int:
-    """The number of the last record of a writer directory."""
+def _read_through(writer: Path) -> tuple[int, bool]:
+    """The number of the last record of a writer directory, and whether its writer closed it."""
     reader = Reader(writer)
     try:
         while reader.read(10_000):
             pass
-        return reader.position
+        return reader.position, reader.ended
     finally:
         reader.close()
