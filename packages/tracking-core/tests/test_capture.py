@@ -163,8 +163,14 @@ def test_keys_become_text_and_do_not_hide_one_another() -> None:
     taken, rejected = capture({1: "one", "ü": 2, "1": "another one", "x\ud800": 3})
     assert taken == {"1": "one", "ü": 2, "x\\ud800": 3}
     assert [(r.key, r.reason) for r in rejected] == [
-        ("1", "another value of the same call has this key as text")
+        ("1", "another value of the same call has this key")
     ]
+
+
+def test_a_nested_value_and_a_flat_one_of_the_same_name_do_not_hide_one_another() -> None:
+    taken, rejected = capture({"a": {"b": 1, "c": object()}, "a/b": 2, "a/c": 3})
+    assert taken == {"a": {"b": 1}, "a/c": 3}
+    assert [r.key for r in rejected] == ["a/c", "a/b"]
 
 
 def test_a_key_without_a_text_costs_only_its_value() -> None:

@@ -82,7 +82,7 @@ def _captured(
     try:
         if not isinstance(values, Mapping):
             raise UnfitValueError("what is logged must be a dict of names and values")
-        _capture_into(taken, rejected, values, read, "", (id(values),))
+        _capture_into(taken, rejected, values, read, "", (id(values),), set())
     except Exception as error:
         rejected.append(Rejected("", type_name(values), _reason(error)))
     return taken, rejected
@@ -95,15 +95,20 @@ def _capture_into(
     read: Callable[[str, Any], Value],
     parent: str,
     path: tuple[int, ...],
+    names: set[str],
 ) -> None:
-    """Sort `values`, which lie below the key `parent` and the dicts whose ids are `path`."""
+    """Sort `values`, which lie below the key `parent` and the dicts whose ids are `path`.
+
+    `names` are the keys taken so far, nested ones as ``parent/child``: every tracker that has no
+    groups would store two values of one name in one place.
+    """
     for given, value in values.items():
         key, kind = given, type(value)
         try:
             if type(given) is not str or not given.isascii():
                 key = text(str(given))
-            if key in taken:
-                raise UnfitValueError("another value of the same call has this key as text")
+            if key in taken or parent + key in names:
+                raise UnfitValueError("another value of the same call has this key")
             if kind is float or kind is bool:
                 taken[key] = value
             elif isinstance(value, Mapping):
@@ -112,11 +117,14 @@ def _capture_into(
                 if len(path) == DEEPEST:
                     raise UnfitValueError(f"nested deeper than {DEEPEST} levels")
                 inner: dict[str, Value] = {}
-                _capture_into(inner, rejected, value, read, f"{parent}{key}/", (*path, id(value)))
+                deeper = (*path, id(value))
+                _capture_into(inner, rejected, value, read, f"{parent}{key}/", deeper, names)
                 if inner:
                     taken[key] = inner
+                continue
             else:
                 taken[key] = read(key, value)
+            names.add(parent + key)
         except Exception as error:
             # Reading a stranger's object may raise anything; the other values still have to land.
             name = key if type(key) is str else type_name(key)
