@@ -466,3 +466,14 @@ def test_a_row_carries_step_position_and_time(memory: MemoryTracker) -> None:
     assert [row.position for row in memory.rows] == [0, 5, 6, 2, 3]
     assert all(isinstance(row, Log) and row.wall_time > 1e9 for row in memory.rows)
     tracking.end_training()
+
+
+def test_no_row_lies_beyond_the_steps_that_trackers_can_store(memory: MemoryTracker) -> None:
+    tracking = Tracking(memory, delivery="inline")
+    tracking.init_trackers("p")
+    tracking.log({"a": 1}, step=2**63 - 1)
+    tracking.log({"a": 2})
+    with pytest.warns(TrackingWarning, match="beyond 63 bits"):
+        tracking.log({"a": 3}, step=2**63)
+    assert [row.position for row in memory.rows] == [2**63 - 1] * 3
+    tracking.end_training()

@@ -35,7 +35,7 @@ from tracking_core.values import Artifact, Table, base_name
 __all__ = ["Delivery", "Tracking"]
 
 SECONDS_AT_EXIT = 10.0
-LARGEST_STEP = 2**63
+LARGEST_STEP = 2**63 - 1
 
 
 class Tracking:
@@ -346,7 +346,7 @@ class Tracking:
         except StepError as error:
             number = None
             self._rejections.add("step", type_name(step), str(error))
-        if number is not None and abs(number) >= LARGEST_STEP:
+        if number is not None and abs(number) > LARGEST_STEP:
             number = None
             self._rejections.add("step", "int", "it is beyond 63 bits")
         options: dict[str, dict[str, Any]] = {}
@@ -357,7 +357,7 @@ class Tracking:
                 reason = "it must be a dict of dicts, by tracker name"
                 self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
         position = self._next_position if number is None else number
-        self._next_position = position + 1
+        self._next_position = position + 1 if position < LARGEST_STEP else position
         if values:
             self._put(Log(values, number, position, time.time(), options))
 
