@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -151,8 +150,9 @@ class Summaries:
                     wall_time = float(value)
                 elif value is not None:
                     self._reject("log_kwargs['walltime']", value, "it must be seconds as a number")
-            elif name not in ("new_style", "double_precision"):
-                reason = "log() takes walltime, new_style and double_precision"
+            # Every tag has steps of its own here, so an axis needs nothing but to be allowed.
+            elif name not in ("new_style", "double_precision", "step_axis"):
+                reason = "log() takes walltime, step_axis, new_style and double_precision"
                 self._reject(f"log_kwargs[{name!r}]", value, reason)
         return wall_time
 
@@ -269,8 +269,10 @@ def _text(tag: str, *texts: str) -> Any:
 
 
 def _json(tag: str, values: Mapping[str, Any]) -> Any:
-    # Indented by four spaces it is a block of code in Markdown, and still JSON.
-    return _text(tag, textwrap.indent(json.dumps(values, indent=2, ensure_ascii=False), " " * 4))
+    # Indented by four spaces it is a block of code in Markdown, and still JSON. (textwrap.indent
+    # would indent after the line separators within a text, too, and so change it.)
+    lines = json.dumps(values, indent=2, ensure_ascii=False).split("\n")
+    return _text(tag, "".join(f"    {line}\n" for line in lines))
 
 
 def _caption(tag: str, caption: str | None) -> list[Any]:
