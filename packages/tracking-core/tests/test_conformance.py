@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from tracking_core import register_tracker_class
 from tracking_core.records import End, Record
-from tracking_core.testing import MemoryTracker, TrackerConformance
+from tracking_core.testing import KINDS, MemoryTracker, TrackerConformance
 from tracking_core.tracker import GeneralTracker
 
 KEPT: dict[str, list[Record]] = {}
@@ -17,6 +18,8 @@ KEPT: dict[str, list[Record]] = {}
 
 class TestMemory(TrackerConformance):
     """What a library would do: records of one directory belong to one run."""
+
+    lands: ClassVar = dict.fromkeys(KINDS, "native: a list in memory")
 
     @pytest.fixture(autouse=True)
     def _registered(self) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +15,22 @@ from tracking_mlflow import MLflowTracker, read_run
 @pytest.mark.usefixtures("store")
 class TestConformance(TrackerConformance):
     wall_time_resolution = 0.001
+    lands: ClassVar = {
+        "scalar": "native: metrics, 64-bit floats",
+        "nan and infinities": "native: metrics; a companion metric tells ±inf and None apart",
+        "text": "degraded: text artifacts, one file each",
+        "nested dict": "native: one metric each, `parent/child`",
+        "image": "native: image grid with its step slider",
+        "table": "native: `load_table` and the evaluation view",
+        "histogram": "degraded: a picture, quantiles as metrics, counts and edges as JSON",
+        "audio": "degraded: WAV artifact",
+        "video": "degraded: animated PNG artifact",
+        "figure": "native: figure artifact",
+        "file and directory": "native: artifacts",
+        "config": "native: params, flattened; whole as JSON artifact",
+        "tags": "native: tags",
+        "end status": "native: FINISHED, FAILED, KILLED",
+    }
 
     def make(self, directory: Path) -> GeneralTracker:
         return MLflowTracker("conformance", logging_dir=directory / "artifacts")

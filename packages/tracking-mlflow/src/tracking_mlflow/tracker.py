@@ -312,7 +312,9 @@ class MLflowTracker(RecordTracker):
                 model_id = value
             elif option == "run_id" and value in (None, self.active_run.info.run_id):
                 pass
-            elif option != "synchronous":  # it always is: the lane is what makes it asynchronous
+            # It always is synchronous: the lane is what makes it asynchronous. Every metric has
+            # steps of its own, so an axis needs nothing but to be allowed.
+            elif option not in ("synchronous", "step_axis"):
                 if option in ("timestamp", "model_id", "run_id", "dataset"):
                     reason = "this tracker can't pass it on: it logs to its own run, plain values"
                 self.reject(f"log_kwargs[{option!r}]", value, reason)

@@ -4,11 +4,12 @@ Subclass `TrackerConformance` in a test module, say how to make a tracker and ho
 with the *library's own* reader, and pytest runs the rest.
 """
 
-from tracking_core.testing.conformance import TrackerConformance
+from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker
 
 __all__ = [
+    "KINDS",
     "MemoryTracker",
     "MisbehavingTracker",
     "Point",

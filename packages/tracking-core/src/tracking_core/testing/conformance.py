@@ -14,15 +14,24 @@ tracker's list of limitations.
 
 from __future__ import annotations
 
+import argparse
+import builtins
+import itertools
+import logging
 import math
 import os
+import re
+import signal
+import sys
 import threading
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy
 import pytest
+from hypothesis import given
 
 from tracking_core.capture import capture
 from tracking_core.config import plain_config
@@ -40,31 +49,53 @@ from tracking_core.records import (
     Tags,
 )
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS
+from tracking_core.testing.hostile import HOSTILE_KEYS, configs, few_examples, rows
 from tracking_core.testing.seen import Seen, frames_of, pixels_of, samples_of
+from tracking_core.testing.trackers import MemoryTracker
 from tracking_core.tracker import GeneralTracker, end
 from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
 
-__all__ = ["TrackerConformance"]
+__all__ = ["KINDS", "TrackerConformance"]
 
 AN_HOUR_AGO = 1_760_000_000.25  # any time that is not now, and that binary fractions hold exactly
 
-HOSTILE_KEYS = [
-    "with space", "a/b", "a//b", "/lead", "trail/", ".hidden", "..", "../up", ".", "a.b", "50%",
-    "loss (train)", "a@b", "a:b", "a,b", "a=b", "naïve ünïcode 损失", "😀", "new\nline", "tab\t",
-    "quote\"'`", "_x40_", "_x5F_x_", "step", "tags", "config", "x" * 300, "y" * 300 + "1",
-    "y" * 300 + "2", "UPPER", "upper", "back\\slash", "<b>html</b>", "*", "~", "#", "?", "con", "",
-]  # fmt: skip
+KINDS: Mapping[str, Sequence[str]] = {
+    "scalar": ["test_numbers_keep_value_step_and_time"],
+    "nan and infinities": [
+        "test_nan_and_infinities_are_values",
+        "test_none_is_kept_apart_from_nan",
+    ],
+    "text": ["test_text"],
+    "nested dict": ["test_nested_dicts"],
+    "image": ["test_images", "test_lists_of_images", "test_images_of_several_steps"],
+    "table": ["test_tables"],
+    "histogram": ["test_histograms"],
+    "audio": ["test_audio"],
+    "video": ["test_video"],
+    "figure": ["test_figures"],
+    "file and directory": ["test_files_and_directories"],
+    "config": ["test_config_of_any_shape", "test_config_given_twice", "test_many_parameters"],
+    "tags": ["test_tags"],
+    "end status": ["test_end_status"],
+}
+"""Every kind of value, and the tests that show where it lands."""
+
+LANDING = re.compile(r"(native|degraded|impossible): \S.*")
 
 
 class TrackerConformance:
     """Subclass this in a test module; see the module's own text.
 
     Attributes:
+        lands: for each of `KINDS` what becomes of it in the tool: ``"native: ..."``,
+            ``"degraded: ..."`` or ``"impossible: ..."`` (and why). It is what the published table
+            of values says.
         scalar_format: how the library stores numbers: ``"d"`` for float64, ``"f"`` for float32.
         wall_time_resolution: seconds between two times that the library can tell apart; 0 if it
             keeps them as they are.
     """
 
+    lands: ClassVar[Mapping[str, str]] = {}
     scalar_format: ClassVar[Literal["d", "f"]] = "d"
     wall_time_resolution: ClassVar[float] = 0.0
 
@@ -130,10 +161,29 @@ class TrackerConformance:
         with pytest.raises(AttributeError):
             tracker.tracker  # noqa: B018  # reading it is what is tested
 
+    def test_the_process_is_left_as_it_was(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """Switch off what the library patches, prints, asks and reports, or put it back."""
+        monkeypatch.setattr(sys, "stdin", Unasked())
+        before = _process_state()
+        self._run(tmp_path, [Config({"lr": 0.1}, AN_HOUR_AGO), _log({"m": 1.0}, step=0)], "failed")
+        for part, state in _process_state().items():
+            assert state == before[part], part
+        assert tuple(capfd.readouterr()) == ("", "")
+
     def test_it_is_found_by_its_name(self, tmp_path: Path) -> None:
         """Declare the entry point ``tracking.trackers`` under the tracker's `name`."""
         tracker = self.make(tmp_path)
         assert LOGGER_TYPE_TO_CLASS[tracker.name] is type(tracker)
+
+    def test_every_kind_has_a_place(self) -> None:
+        """Say in `lands` what becomes of each kind of value."""
+        assert sorted(self.lands) == sorted(KINDS)
+        assert [text for text in self.lands.values() if not LANDING.fullmatch(text)] == []
 
     # --- scalars ---
 
@@ -345,6 +395,20 @@ class TrackerConformance:
         points = Seen(self.read_back(tracker, tmp_path)).points("m")
         assert [(point.step, point.value) for point in points] == [(0, 0), (1, 1), (10, 2), (11, 3)]
 
+    def test_rows_on_an_axis_of_their_own(self, tmp_path: Path) -> None:
+        """The option `step_axis` names what a row's step counts, beside the other rows' steps."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        for step in (998, 999):
+            tracker.log({"train": {"loss": float(step)}}, step=step)
+            tracker.log({"val": {"loss": step / 2}}, step=step - 998, step_axis="epoch")
+        end(tracker, "finished")
+        assert tracker.rejections.counts == {}
+        seen = Seen(self.read_back(tracker, tmp_path))
+        train, val = seen.points("train/loss"), seen.points("val/loss")
+        assert [(point.step, point.value) for point in train] == [(998, 998.0), (999, 999.0)]
+        assert [(point.step, point.value) for point in val] == [(0, 499.0), (1, 499.5)]
+
     def test_hostile_keys_stay_apart(self, tmp_path: Path) -> None:
         """Escape what the library can't take reversibly (`tracking_core.names`)."""
         records = [_log({key: float(i)}, step=i) for i, key in enumerate(HOSTILE_KEYS)]
@@ -480,6 +544,59 @@ class TrackerConformance:
         assert seen.config == {"lr": 0.1}
         assert seen.status == "finished"
         assert tracking.status()[tracker.name].failed == 0
+
+    def test_whatever_is_logged_lands_or_is_named(self, tmp_path: Path) -> None:
+        """Nothing raises out of `Tracking.log`, and nothing is lost without a word."""
+        places = itertools.count()
+
+        @few_examples
+        @given(config=configs, rows=rows)
+        def check(config: dict[Any, Any], rows: list[tuple[dict[Any, Any], Any]]) -> None:
+            directory = tmp_path / f"example{next(places)}"
+            tracker, memory = self.make(directory), MemoryTracker()
+            with warnings.catch_warnings(), Tracking([tracker, memory], delivery="inline") as run:
+                warnings.simplefilter("ignore", TrackingWarning)
+                run.init_trackers("project", config=config)
+                for values, step in rows:
+                    run.log(values, step=step)
+            status = run.status()[tracker.name]
+            assert (status.state, status.failed, status.last_error) == ("ended", 0, None)
+            named = {rejection.key for rejection in status.rejected}
+            found = Seen(self.read_back(tracker, directory))
+            expected = Seen(memory.records)
+            for key in expected.keys - named:
+                assert self._points(found, key) == self._points(expected, key), key
+            assert _comparable(found.config) == _comparable(expected.config)
+
+        check()
+
+    def _points(self, seen: Seen, key: str) -> list[tuple[int, str]]:
+        """Steps and values of `key`, sorted; numbers as the library stores them."""
+        return sorted((point.step, self._said(point.value)) for point in seen.points(key))
+
+    def _said(self, value: object) -> str:
+        # No library is asked to tell -0.0 from 0.0: plus zero makes it 0.0.
+        return repr(self._stored(float(value)) + 0.0 if isinstance(value, (int, float)) else value)
+
+
+class Unasked:
+    """A standard input that nobody may read."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"sys.stdin.{name}: a tracker must never ask")
+
+
+def _process_state() -> dict[str, object]:
+    """What of the process a library might change."""
+    return {
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+        "streams": (sys.stdin, sys.stdout, sys.stderr, sys.stdout.write, sys.stderr.write),
+        "hooks": (sys.excepthook, sys.displayhook, threading.excepthook),
+        "signals": {name: signal.getsignal(name) for name in signal.valid_signals()},
+        "logging": (logging.root.level, list(logging.root.handlers)),
+        "patched": (builtins.print, os.fork, os._exit, argparse.ArgumentParser.parse_args),
+    }
 
 
 def _log(values: dict[str, Any], step: int, wall_time: float = AN_HOUR_AGO) -> Log:
