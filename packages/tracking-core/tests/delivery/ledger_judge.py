@@ -18,7 +18,7 @@ from typing import Any
 from tracking_core import Tracking
 
 LONG = os.environ.get("TRACKING_LONG") == "1"
-KILLS = int(os.environ.get("TRACKING_KILLS", "1540" if LONG else "20"))
+KILLS = int(os.environ.get("TRACKING_KILLS", "1540" if LONG else "64"))
 PATIENCE = 30.0
 
 # For programs that run in another directory.

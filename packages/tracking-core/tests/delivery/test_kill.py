@@ -1,7 +1,7 @@
 """Training and delivery are killed at random instants, and no acknowledged record is ever lost.
 
-``TRACKING_KILLS`` says how many lives a test takes, some tests a quarter of it: by default some 65
-in all, with ``TRACKING_LONG=1`` more than 5,000.
+``TRACKING_KILLS`` says how many lives a test takes, some tests a quarter of it: by default more
+than 200 in all, with ``TRACKING_LONG=1`` more than 5,000.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ from tracking_core.errors import JournalError
 
 FEWER = max(3, KILLS // 4)
 BATCH = 1000
+DEATHS = 4  # after each the next delivery process waits longer
+AT_ONCE = 2 * (os.cpu_count() or 1)
 
 
 def check(book: Ledger, acknowledged: list[int], most_doubled: int = 0) -> None:
@@ -45,23 +49,34 @@ def delivered_by_itself(book: Ledger, status: str = "killed") -> None:
     wait_for(lambda: all(map(is_gone, book.processes)), "the end of the delivery process")
 
 
+def take_lives(count: int, one_life: Callable[[Ledger, random.Random], None], root: Path) -> None:
+    """Call `one_life` `count` times, some at once: most of a life is waiting for its processes."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        lives = [
+            pool.submit(one_life, Ledger(root / f"ledger{life}"), random.Random(life))
+            for life in range(count)
+        ]
+        for life in as_completed(lives):
+            if life.exception():
+                pool.shutdown(cancel_futures=True)
+            life.result()
+
+
 def test_killed_training_is_delivered_by_the_delivery_process_alone(tmp_path: Path) -> None:
-    rng = random.Random(1)
-    for life in range(KILLS):
-        book = Ledger(tmp_path / f"ledger{life}")
+    def one_life(book: Ledger, rng: random.Random) -> None:
         victim = Victim("process", ledger=book)
-        victim.hear_until(lambda book=book: book.natives)
+        victim.hear_until(lambda: book.natives)
         victim.hear_numbers(len(victim.acknowledged) + rng.randrange(3000))
         acknowledged = victim.signal()
         delivered_by_itself(book)
         check(book, acknowledged)
         assert len(book.natives) == 1
 
+    take_lives(KILLS, one_life, tmp_path)
+
 
 def test_killed_training_with_threads_is_delivered_by_recover(tmp_path: Path) -> None:
-    rng = random.Random(2)
-    for life in range(KILLS):
-        book = Ledger(tmp_path / f"ledger{life}")
+    def one_life(book: Ledger, rng: random.Random) -> None:
         victim = Victim("thread", ledger=book)
         victim.hear_numbers(rng.randrange(1, 3000))
         acknowledged = victim.signal()
@@ -70,19 +85,21 @@ def test_killed_training_with_threads_is_delivered_by_recover(tmp_path: Path) ->
         check(book, acknowledged, most_doubled=BATCH)
         assert book.ends == ["killed"]
 
+    take_lives(KILLS, one_life, tmp_path)
+
 
 def test_training_killed_before_the_delivery_process_began_is_delivered_all_the_same(
     tmp_path: Path,
 ) -> None:
-    rng = random.Random(3)
-    for life in range(FEWER):
-        book = Ledger(tmp_path / f"ledger{life}")
+    def one_life(book: Ledger, rng: random.Random) -> None:
         victim = Victim("process", ledger=book)
         victim.hear_numbers(rng.randrange(1, 20))
         acknowledged = victim.signal()
         # It had its order before init_trackers returned, so nobody has to help.
         delivered_by_itself(book)
         check(book, acknowledged)
+
+    take_lives(FEWER, one_life, tmp_path)
 
 
 def recover_when_possible(run_dir: Path) -> None:
@@ -102,58 +119,58 @@ def test_killed_while_the_run_is_being_ended(tmp_path: Path, lane_: str) -> None
     body = (
         "\nfor number in range(1, 3001): log(number)\nos.write(1, b'0\\n')\ntracking.end_training()"
     )
-    rng = random.Random(4)
-    for life in range(FEWER):
-        book = Ledger(tmp_path / f"ledger{life}")
+
+    def one_life(book: Ledger, rng: random.Random) -> None:
         victim = Victim(lane_, body, ledger={"ledger": str(book), "pause": 0.02})
-        victim.hear_until(lambda victim=victim: 0 in victim.acknowledged)
+        victim.hear_until(lambda: 0 in victim.acknowledged)
         wanted = rng.randrange(3000)
-        wait_for(lambda book=book, wanted=wanted: len(book.numbers) > wanted, "a part")
+        wait_for(lambda: len(book.numbers) > wanted, "a part")
         acknowledged = victim.signal()[:3000]
         recover_when_possible(victim.run_dir)
         check(book, acknowledged, most_doubled=BATCH)
         # It is finished if the end had been said, and that comes after the last record.
         assert book.ends in (["finished"], ["killed"])
 
+    take_lives(FEWER, one_life, tmp_path)
+
 
 def test_the_delivery_process_is_killed_again_and_again(tmp_path: Path) -> None:
-    rng = random.Random(5)
-    book = Ledger(tmp_path / "ledger")
-    victim = Victim("process", ledger=book)
-    deaths = 0
-    for _ in range(FEWER):
+    def one_life(book: Ledger, rng: random.Random) -> None:
+        victim = Victim("process", ledger=book)
+        for _ in range(DEATHS):
+            known = book.processes
+            victim.hear_until(lambda known=known: book.processes - known)
+            (process,) = book.processes - known
+            victim.hear_numbers(len(victim.acknowledged) + rng.randrange(500))
+            os.kill(process, signal.SIGKILL)
         known = book.processes
-        victim.hear_until(lambda known=known: book.processes - known)
-        (process,) = book.processes - known
-        victim.hear_numbers(len(victim.acknowledged) + rng.randrange(500))
-        os.kill(process, signal.SIGKILL)
-        deaths += 1
-    known = book.processes
-    victim.hear_until(lambda: book.processes - known)
-    acknowledged = victim.signal()
-    delivered_by_itself(book)
-    check(book, acknowledged, most_doubled=deaths * BATCH)
-    assert len(book.natives) == 1, "each successor goes on with the same native run"
-    assert not list(victim.run_dir.glob("*/dead/*")), (
-        "no record is blamed for what came from outside"
-    )
+        victim.hear_until(lambda: book.processes - known)
+        acknowledged = victim.signal()
+        delivered_by_itself(book)
+        check(book, acknowledged, most_doubled=DEATHS * BATCH)
+        assert len(book.natives) == 1, "each successor goes on with the same native run"
+        assert not list(victim.run_dir.glob("*/dead/*")), (
+            "no record is blamed for what came from outside"
+        )
+
+    take_lives(max(1, FEWER // DEATHS), one_life, tmp_path)
 
 
 def test_training_and_delivery_are_killed_together(tmp_path: Path) -> None:
-    rng = random.Random(6)
-    for life in range(FEWER):
-        book = Ledger(tmp_path / f"ledger{life}")
+    def one_life(book: Ledger, rng: random.Random) -> None:
         victim = Victim("process", ledger=book)
-        victim.hear_until(lambda book=book: book.natives)
+        victim.hear_until(lambda: book.natives)
         victim.hear_numbers(len(victim.acknowledged) + rng.randrange(1000))
         both = [victim.process.pid, *book.processes]
-        for process in both if life % 2 else both[::-1]:
+        for process in both if rng.random() < 0.5 else both[::-1]:
             os.kill(process, signal.SIGKILL)
         acknowledged = victim.end()
         # A successor may have been started in between.
         recover_when_possible(victim.run_dir)
         check(book, acknowledged, most_doubled=BATCH)
         assert book.ends == ["killed"]
+
+    take_lives(FEWER, one_life, tmp_path)
 
 
 RECOVERER = """
