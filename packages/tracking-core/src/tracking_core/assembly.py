@@ -17,6 +17,7 @@ from tracking_core.delivery.journaled import JournaledLanes, Member
 from tracking_core.delivery.lane import Lane
 from tracking_core.delivery.notes import TrackerSpec
 from tracking_core.errors import JournalError
+from tracking_core.journal import Durability
 from tracking_core.plain import type_name
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
 from tracking_core.rejections import Rejections, say
@@ -36,6 +37,7 @@ def lanes_for(
     *,
     logging_dir: Directory,
     delivery: Delivery,
+    durability: Durability,
     init_kwargs: Options,
     rejections: Rejections,
 ) -> list[Lane]:
@@ -44,7 +46,7 @@ def lanes_for(
     Args:
         chosen: names and instances, as `filter_trackers` gives them.
         project_name, run_id: name the run.
-        logging_dir, delivery: as `Tracking` was given them.
+        logging_dir, delivery, durability: as `Tracking` was given them.
         init_kwargs: arguments for the constructors, by tracker name.
         rejections: where values that can't be kept in the journal are counted.
 
@@ -59,7 +61,7 @@ def lanes_for(
     if members and delivery != "inline":
         for root in _journal_roots(logging_dir):
             try:
-                return [JournaledLanes(root, project_name, run_id, members, rejections)]
+                return [JournaledLanes(root, project_name, run_id, members, rejections, durability)]
             except (JournalError, OSError) as error:
                 say(f"no journal can be kept in {root}: {error}")
         say("no journal can be kept anywhere: every call waits for its trackers (inline)")

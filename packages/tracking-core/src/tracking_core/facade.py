@@ -24,6 +24,7 @@ from tracking_core.errors import (
     UnknownTrackerError,
 )
 from tracking_core.filtering import LogWith, filter_trackers
+from tracking_core.journal import Durability
 from tracking_core.plain import text, type_name
 from tracking_core.process import PartialState
 from tracking_core.records import Config, Log, Status, Tags, Value
@@ -59,9 +60,12 @@ class Tracking:
             * ``"process"``: a journal on disk, and one delivery process, which goes on when this one
               is killed. Instances that are handed in live in a thread all the same.
             * ``"auto"``: what each tracker class names as right for its library.
+        durability: what `log` waits for where a journal is kept. With ``"process"`` no death of the
+            process loses what was logged, and a power cut costs the last seconds at most; with
+            ``"power"`` not even that, and each call waits for the disk, some hundred times as long.
 
     Raises:
-        ValueError: an unknown tracker, a missing `logging_dir`, an unknown lane.
+        ValueError: an unknown tracker, a missing `logging_dir`, an unknown lane or durability.
 
     Example:
         >>> import tempfile
@@ -77,11 +81,17 @@ class Tracking:
         logging_dir: str | os.PathLike[str] | None = None,
         *,
         delivery: Delivery = "auto",
+        durability: Durability = "process",
     ) -> None:
         if delivery not in get_args(Delivery):
             raise ValueError(f"delivery={delivery!r} is none of {', '.join(get_args(Delivery))}")
+        if durability not in get_args(Durability):
+            raise ValueError(
+                f"durability={durability!r} is none of {', '.join(get_args(Durability))}"
+            )
         self.logging_dir = logging_dir
         self._delivery = delivery
+        self._durability: Durability = durability
         self._chosen = filter_trackers(log_with, logging_dir)
         if log_with and not self._chosen and PartialState().is_main_process:
             say("`log_with` was passed, but none of its trackers is installed")
@@ -131,6 +141,7 @@ class Tracking:
                 run_id,
                 logging_dir=self.logging_dir,
                 delivery=self._delivery,
+                durability=self._durability,
                 init_kwargs=init_kwargs or {},
                 rejections=self._rejections,
             )

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from ledger_judge import PATH, Ledger, Victim, started, wait_for
 
 from tracking_core import Image, Tracking, TrackingWarning
+from tracking_core.journal import Files
 from tracking_core.testing import MemoryTracker
 
 
@@ -52,6 +54,30 @@ def test_large_values_travel_beside_the_journal(lane: str, ledger: Ledger) -> No
     assert len(ledger.rows) == 4
     assert tracking.run_dir is not None
     assert len(list(tracking.run_dir.glob("*/blobs/*"))) == 3
+
+
+def test_with_power_durability_the_disk_has_it_when_log_returns(
+    lane: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(file: int) -> None:
+        os.fdatasync(file)
+        synced.append(threading.get_ident())
+
+    monkeypatch.setattr(Files, "fdatasync", staticmethod(sync))
+    with Tracking("ledger", delivery=lane, durability="power") as tracking:  # type: ignore[arg-type]  # it is one of them
+        tracking.init_trackers("p", init_kwargs={"ledger": {"ledger": str(ledger)}})
+        for number in range(3):
+            before = synced.count(threading.get_ident())
+            tracking.log({"n": number, "text": "x" * 300_000})
+            assert synced.count(threading.get_ident()) > before
+    assert ledger.numbers == [0, 1, 2]
+
+
+def test_an_unknown_durability_is_refused() -> None:
+    with pytest.raises(ValueError, match="durability='disk' is none of process, power"):
+        Tracking(durability="disk")  # type: ignore[arg-type]  # the point of the test
 
 
 CANARY = "canary7f3a"

@@ -32,7 +32,7 @@ from tracking_core.delivery.notes import (
 from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError, NotStartedError
-from tracking_core.journal import Blobs, Writer
+from tracking_core.journal import Blobs, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
@@ -131,6 +131,7 @@ class JournaledLanes:
         project, run_id: name the run's directory below it.
         members: the trackers.
         rejections: where values that can't be kept are counted.
+        durability: as `Tracking` was given it.
 
     Raises:
         JournalError: no journal can be made there.
@@ -143,12 +144,13 @@ class JournaledLanes:
         run_id: str,
         members: Sequence[Member],
         rejections: Rejections,
+        durability: Durability = "process",
     ) -> None:
         self._members = members
         self._rejections = rejections
-        self._writer = Writer.create(root, f"{project}-{run_id}")
+        self._writer = Writer.create(root, f"{project}-{run_id}", durability=durability)
         self.directory = self._writer.directory
-        self._blobs = Blobs(self.directory)
+        self._blobs = Blobs(self.directory, durable=durability == "power")
         self._copies = itertools.count(1)
         specs = [member.spec for member in members]
         stored = [_for_a_file(spec) for spec in specs]
