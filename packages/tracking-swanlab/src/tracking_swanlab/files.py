@@ -1,0 +1,179 @@
+"""What lies beside the run file in ``files/``: artifacts, SwanLab's config.yaml, and the exact truth.
+
+SwanLab's ``config.yaml`` has no NaN, and tags are labels there; both lie whole in ``tracking.json``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tracking_core.records import LoggedFile
+from tracking_swanlab.names import inner_path
+
+__all__ = ["CONFIG", "TRUTH", "Files", "Unkept", "truth_of"]
+
+CONFIG = "config.yaml"
+TRUTH = "tracking.json"
+MOST_TAGS = 30
+LONGEST_TAG = 512
+
+
+class Unkept(Exception):
+    """A file can't be kept, and never will be: it is gone, no file, or in another's place."""
+
+
+class Files:
+    """The files of a run, in `folder`. Places are named from there, with slashes.
+
+    Attributes:
+        config: all configuration, later values over earlier ones.
+        tags: all tags likewise.
+        keys: keys that SwanLab has only cut, by what they were cut to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        truth = truth_of(folder)
+        self.config: dict[str, Any] = truth["config"]
+        self.tags: dict[str, str | None] = truth["tags"]
+        self.keys: dict[str, str] = truth["keys"]
+        self.config_time: float = truth["config_time"]
+        self.tags_time: float = truth["tags_time"]
+
+    @property
+    def changed_at(self) -> float:
+        """When the newest of it was said, in seconds since the epoch."""
+        return max(self.config_time, self.tags_time)
+
+    def write(self, others: Mapping[str, Any]) -> None:
+        """Write ``tracking.json`` and ``config.yaml``, each as a whole or not at all.
+
+        `others` is what ``config.yaml`` has to hold beside `config`.
+        """
+        from swanlab.sdk.internal.run.components.config.writer import dump_config, format_config
+
+        truth = {
+            "config": self.config,
+            "config_time": self.config_time,
+            "tags": self.tags,
+            "tags_time": self.tags_time,
+            "keys": self.keys,
+        }
+        self._replace(TRUTH, json.dumps(truth))
+        if self.config:
+            shown = {key: _shown(value) for key, value in {**others, **self.config}.items()}
+            order = {key: number for number, key in enumerate(shown)}
+            self._replace(CONFIG, dump_config(format_config(shown, order)))
+
+    def labels(self) -> list[str]:
+        """The tags as SwanLab has them: at most 30 labels."""
+        labels = [key if value is None else f"{key}: {value}" for key, value in self.tags.items()]
+        return [label[:LONGEST_TAG] for label in labels if label][:MOST_TAGS]
+
+    def keep(self, file: LoggedFile) -> tuple[list[str], list[str]]:
+        """Copy a file or all files of a directory; their places, and what could not be copied.
+
+        Raises:
+            Unkept: the file itself could not be copied.
+            OSError: the disk is full or broken.
+        """
+        if not file.directory:
+            return [
+                self._copy(file.path, f"{file.artifact_path}/{os.path.basename(file.path)}")
+            ], []
+        places, left_out = [], []
+        # Listed before the first copy, in case the run lies in the directory itself.
+        for path in list(self._files_below(file.path)):
+            inner = os.path.relpath(path, file.path)
+            try:
+                places.append(self._copy(path, f"{file.artifact_path}/{inner}"))
+            except Unkept as reason:
+                left_out.append(str(reason))
+        return places, left_out
+
+    def add(self, path: str, data: bytes) -> str:
+        """Keep `data` as a file of its own; its place."""
+        stem, dot, suffix = inner_path(path).rpartition(".")
+        for number in itertools.count(1):
+            place = f"{stem}{f'-{number}' if number > 1 else ''}{dot}{suffix}"
+            target = self.folder / place
+            if target.is_file() and target.read_bytes() == data:
+                return place  # the same row, delivered again
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._finished(target, lambda unfinished: unfinished.write_bytes(data))
+                return place
+        raise AssertionError("the numbers have ended")
+
+    def _copy(self, path: str, wanted: str) -> str:
+        place = inner_path(wanted)
+        if not os.path.isfile(path):
+            raise Unkept(f"{path!r} is no file, or gone")
+        target = self.folder / place
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._finished(target, lambda unfinished: shutil.copyfile(path, unfinished))
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise Unkept(f"{place!r} is already something else") from error
+        except OSError as error:
+            if error.filename == path:  # ours to read, and we can't
+                raise Unkept(str(error)) from error
+            raise
+        return place
+
+    def _replace(self, name: str, text: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = text.encode("utf-8")
+        self._finished(self.folder / name, lambda unfinished: unfinished.write_bytes(data))
+
+    def _finished(self, target: Path, fill: Any) -> None:
+        unfinished = target.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+        try:
+            fill(unfinished)
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _files_below(self, directory: str) -> Iterator[str]:
+        seen = {os.path.realpath(self.folder)}
+        for folder, inner, names in os.walk(directory, followlinks=True):
+            # A link may lead into a circle.
+            real = os.path.realpath(folder)
+            if real in seen:
+                inner.clear()
+                continue
+            seen.add(real)
+            inner.sort()
+            yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def truth_of(folder: Path) -> dict[str, Any]:
+    """What ``tracking.json`` in a run's files says; of a run of someone else, nothing."""
+    empty: Mapping[str, Any] = {
+        "config": {}, "config_time": 0.0, "tags": {}, "tags_time": 0.0, "keys": {},
+    }  # fmt: skip
+    try:
+        return {**empty, **json.loads((folder / TRUTH).read_bytes())}
+    except FileNotFoundError:
+        return dict(empty)
+
+
+def _shown(value: Any) -> Any:
+    """`value` with the texts that SwanLab's own config has for numbers that JSON does not have."""
+    match value:
+        case dict():
+            return {key: _shown(inner) for key, inner in value.items()}
+        case list():
+            return [_shown(inner) for inner in value]
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Inf" if value > 0 else "-Inf"
+        case _:
+            return value

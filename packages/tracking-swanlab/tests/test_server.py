@@ -1,0 +1,323 @@
+"""Runs on a server, and what becomes of them when it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import requests
+
+from tracking_core import Artifact, Image, TrackingWarning
+from tracking_core.capture import capture
+from tracking_core.delivery.retry import may_pass
+from tracking_core.records import Config, Log, Record, Tags
+from tracking_core.testing import Seen
+from tracking_swanlab import SwanLabSettingError, SwanLabTracker, read_run
+
+from .conftest import forget_login
+from .server import Server
+
+NOW = 1_760_000_000.25
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    from tracking_swanlab import cloud
+
+    hangs = "hang" in request.node.name
+    monkeypatch.setattr(cloud, "LONGEST_ANSWER", 0.5 if hangs else 10)
+    monkeypatch.setattr(cloud, "LONGEST_END", 5.0 if "middle" in request.node.name else 1.0)
+
+
+def row(values: dict[str, Any], step: int) -> Log:
+    captured, rejected = capture(values)
+    assert rejected == []
+    return Log(captured, step, step, NOW + step)
+
+
+def started(tmp_path: Path, **arguments: Any) -> SwanLabTracker:
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"), **arguments)
+    tracker.start()
+    return tracker
+
+
+def run_dir(tracker: SwanLabTracker) -> str:
+    return str(tracker.identity()["run_dir"])
+
+
+def everything(tmp_path: Path) -> list[Record]:
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    picture = numpy.zeros((4, 4, 3), dtype="uint8")
+    return [
+        Config({"lr": 0.1, "nan": float("nan")}, NOW),
+        Tags({"baseline": None, "team": "vision"}, NOW),
+        row({"loss": 0.5, "val": {"acc": 0.25}, "note": "hello"}, 1),
+        row({"loss": 0.25, "image": Image(picture, caption="black")}, 2),
+        row({"model": Artifact(model, "models/best")}, 3),
+    ]
+
+
+def check(server: Server) -> None:
+    assert server.scalars("loss") == [(1, 0.5), (2, 0.25)]
+    assert server.scalars("val/acc") == [(1, 0.25)]
+    assert [step for step, _ in server.scalars("note")] == [1]
+    assert {"loss", "val/acc", "note", "image"} <= {column["key"] for column in server.columns}
+    times = [time for _, key, step, _, time in server.points if (key, step) == ("loss", 1)]
+    assert times == ["2025-10-09T08:53:21.250Z"]  # of the call, not of the upload
+    assert server.config["lr"]["value"] == 0.1
+    assert server.config["nan"]["value"] == "NaN"
+    assert server.files["models/best/model.bin"] == b"weights"
+    (text,) = [data for name, data in server.files.items() if name.startswith("media/text/001")]
+    assert text == b"hello"
+    assert any(data.startswith(b"\x89PNG") for data in server.files.values())
+    assert server.states == ["FINISHED"]
+
+
+def test_a_run_arrives_while_it_goes_on(server: Server, tmp_path: Path) -> None:
+    tracker = started(tmp_path, tags=["given"], description="why")
+    assert server.labels == ["given"]
+    assert server.experiments == [tracker.identity()["run_id"]]
+    for record in everything(tmp_path):
+        tracker.deliver([record])
+        if isinstance(record, Log) and "loss" in record.values:
+            assert server.scalars("loss")[-1][0] == record.step
+    tracker.finish()
+    check(server)
+    assert tracker.rejections.counts == {}
+
+
+def test_a_project_of_before_views_takes_a_run_too(server: Server, tmp_path: Path) -> None:
+    server.version = None
+    tracker = started(tmp_path)
+    tracker.deliver(everything(tmp_path))
+    tracker.finish()
+    check(server)
+
+
+def test_two_runs_at_once_arrive_apart(server: Server, tmp_path: Path) -> None:
+    one, two = started(tmp_path), started(tmp_path)
+    one.deliver([row({"one": 1.0}, 0)])
+    one.finish()  # ends the session, as the library does
+    two.deliver([row({"two": 2.0}, 0)])
+    two.finish("failed")
+    assert len(server.experiments) == 2
+    assert (server.scalars("one"), server.scalars("two")) == ([(0, 1.0)], [(0, 2.0)])
+    assert server.states == ["FINISHED", "CRASHED"]
+
+
+def test_points_that_swanlab_has_no_step_for_are_drawn_over_their_step(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = started(tmp_path)
+    tracker.deliver([row({"m": 1.0}, 0), row({"m": 2.0}, -3), row({"m": 3.0}, 2**60)])
+    tracker.finish()
+    assert server.scalars("m") == [(0, 1.0)]
+    assert server.scalars("m/_x_far") == [(0, 2.0), (1, 3.0)]
+    assert server.scalars("m/_x_far/_x_step") == [(0, -3.0), (1, 2.0**60)]
+    (column,) = [one for one in server.columns if one["key"] == "m/_x_far"]
+    assert column["xAxis"] == "m/_x_far/_x_step"
+
+
+def test_a_run_is_resumed_online_and_sends_only_what_is_new(server: Server, tmp_path: Path) -> None:
+    first = started(tmp_path)
+    first.deliver([row({"m": 1.0}, 0)])
+    first.finish("killed")
+    second = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    second.resume(first.identity())
+    second.start()
+    second.deliver([row({"m": 2.0}, 1)])
+    second.finish()
+    assert server.experiments == [first.identity()["run_id"]]
+    assert server.scalars("m") == [(0, 1.0), (1, 2.0)]
+    assert server.states == ["ABORTED", "FINISHED"]
+
+
+def test_a_killed_run_sends_what_was_left_when_it_is_resumed(
+    server: Server, tmp_path: Path
+) -> None:
+    first = started(tmp_path)
+    server.trouble, server.but = 500, ("login",)
+    with pytest.warns(TrackingWarning, match="HTTP 500"):
+        first.deliver([row({"m": 1.0}, 0)])
+    server.trouble = None
+    forget_login()
+    second = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    second.resume(first.identity())
+    second.start()
+    assert server.scalars("m") == [(0, 1.0)]
+    second.finish()
+
+
+def test_a_long_history_is_sent_in_pieces(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracking_swanlab import cloud
+
+    monkeypatch.setattr(cloud, "MOST_RECORDS", 10)
+    monkeypatch.setattr(cloud, "LONGEST_TURN", 0.0)
+    tracker = started(tmp_path)
+    tracker.deliver([row({"m": float(step)}, step) for step in range(100)])
+    assert 0 < len(server.points) <= 10
+    tracker.finish()
+    assert server.scalars("m") == [(step, float(step)) for step in range(100)]
+
+
+def test_what_the_native_run_logs_arrives_too(server: Server, tmp_path: Path) -> None:
+    import swanlab
+
+    tracker = started(tmp_path)
+    assert tracker.run.url == f"{server.url}/@me/digits/runs/{tracker.identity()['run_id']}"
+    tracker.run.define_metric("val/*", x_axis="epoch")
+    tracker.run.log({"val/loss": 1.0, "epoch": 3, "note": swanlab.Text("hi")}, step=1)
+    tracker.log({"loss": 2.0}, step=2)
+    tracker.finish()
+    assert (server.scalars("val/loss"), server.scalars("epoch")) == ([(1, 1.0)], [(1, 3.0)])
+    assert {"key": "val/loss", "type": "FLOAT", "xAxis": "epoch"} in server.columns
+    assert [step for step, _ in server.scalars("note")] == [1]
+    assert server.scalars("loss") == [(2, 2.0)]
+    assert server.states == ["FINISHED"]
+
+
+# --- swanlab sync ---
+
+
+def synced(tracker: SwanLabTracker, server: Server, tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "swanlab", "sync", "--id", str(tracker.identity()["run_id"])]
+    done = subprocess.run(
+        [*command, run_dir(tracker)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_swanlab_sync_sends_an_offline_run_once(server: Server, tmp_path: Path) -> None:
+    tracker = started(tmp_path, mode="offline")
+    tracker.deliver(everything(tmp_path))
+    tracker.finish()
+    assert server.requests == []
+    synced(tracker, server, tmp_path)
+    check(server)
+    assert server.labels == ["baseline", "team: vision"]
+    before = list(server.points)
+    synced(tracker, server, tmp_path)
+    assert server.points == before
+    assert len(server.experiments) == 1
+
+
+def test_what_could_not_be_sent_is_sent_by_the_command_that_the_warning_names(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = started(tmp_path)
+    tracker.deliver([row({"m": 0.0}, 0)])
+    server.trouble = 503
+    with pytest.warns(TrackingWarning) as said:
+        tracker.deliver([row({"m": 1.0}, 1)])
+        tracker.deliver([row({"m": 2.0}, 2)])  # not asked again at once
+        asked = len(server.requests)
+        tracker.finish("failed")
+    texts = [str(one.message) for one in said]
+    assert len(texts) == 2
+    assert "the run goes on" in texts[0]
+    assert f"swanlab sync --id {tracker.identity()['run_id']} {run_dir(tracker)}" in texts[1]
+    assert len(server.requests) > asked
+    server.trouble = None
+    synced(tracker, server, tmp_path)
+    assert server.scalars("m") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert server.states == ["CRASHED"]
+
+
+# --- a server that fails ---
+
+
+def test_without_a_key_it_says_what_to_do(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWANLAB_API_KEY")
+    with pytest.raises(SwanLabSettingError, match=r"swanlab login.*mode='offline'"):
+        started(tmp_path)
+    assert server.requests == []
+
+
+def test_a_refused_key_is_said_so_and_may_be_renewed(server: Server, tmp_path: Path) -> None:
+    server.trouble = 401
+    with pytest.raises(SwanLabSettingError, match="refuses the API key") as caught:
+        started(tmp_path)
+    assert may_pass(caught.value)
+
+
+@pytest.mark.parametrize("trouble", [429, 500, "hang", "gone"])
+def test_a_start_that_fails_is_tried_again_and_makes_one_run(
+    server: Server, tmp_path: Path, trouble: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    if trouble == "gone":
+        monkeypatch.setenv("SWANLAB_API_HOST", "http://127.0.0.1:9")
+    else:
+        server.trouble = trouble
+    with pytest.raises(requests.RequestException) as caught:
+        tracker.start()
+    assert may_pass(caught.value)
+    monkeypatch.setenv("SWANLAB_API_HOST", server.url)
+    server.trouble = None
+    tracker.start()
+    tracker.deliver([row({"m": 1.0}, 0)])
+    tracker.finish()
+    assert server.scalars("m") == [(0, 1.0)]
+    assert len(list((tmp_path / "log").glob("run-*"))) == 1
+
+
+@pytest.mark.parametrize("trouble", [401, 429, 500, "hang"])
+def test_an_outage_in_the_middle_costs_nothing(
+    server: Server, tmp_path: Path, trouble: Any
+) -> None:
+    tracker = started(tmp_path)
+    tracker.deliver([row({"m": 0.0}, 0)])
+    server.trouble = trouble
+    with pytest.warns(TrackingWarning, match="the run goes on"):
+        tracker.deliver([row({"m": 1.0, "note": "x"}, 1)])
+    server.trouble = None
+    tracker.deliver([row({"m": 2.0}, 2)])
+    tracker.finish()  # waits for the server's next turn
+    assert server.scalars("m") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert [step for step, _ in server.scalars("note")] == [1]
+    assert server.states == ["FINISHED"]
+    assert tracker.rejections.counts == {}
+    logins = server.requests.count("/api/login/api_key")
+    assert logins == (2 if trouble == 401 else 1)  # the session may have been ended
+
+
+@pytest.mark.parametrize("trouble", [401, 429, 500, "hang"])
+def test_finishing_without_the_server_ends_in_time(
+    server: Server, tmp_path: Path, trouble: Any
+) -> None:
+    tracker = started(tmp_path)
+    server.trouble = trouble
+    with pytest.warns(TrackingWarning) as said:
+        tracker.deliver([row({"m": 1.0}, 0)])
+        tracker.finish("failed")
+    assert "swanlab sync --id" in str(said[-1].message)
+    seen = Seen(read_run(run_dir(tracker)))
+    assert (seen.values("m"), seen.status) == ([1.0], "failed")
+
+
+def test_what_the_server_refuses_for_good_is_named_and_kept_in_the_run_file(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = started(tmp_path)
+    server.trouble, server.but = 400, ("state", "login", "put", "series")
+    with pytest.warns(TrackingWarning, match="'m'.*does not take it.*run file"):
+        tracker.deliver([row({"m": 1.0}, 0)])
+    server.trouble = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracker.deliver([row({"m": 2.0}, 1)])
+        tracker.finish()
+    assert server.scalars("m") == [(1, 2.0)]
+    assert Seen(read_run(run_dir(tracker))).values("m") == [1.0, 2.0]
