@@ -1,0 +1,11 @@
+"""Log to Comet, online or into offline archives: `CometMLTracker` writes a run, `read_run` reads it.
+
+Importing this does not import comet_ml; starting a tracker does.
+"""
+
+from tracking_comet_ml.__about__ import __version__
+from tracking_comet_ml.reader import read_run
+from tracking_comet_ml.settings import CometSettingError
+from tracking_comet_ml.tracker import CometMLTracker
+
+__all__ = ["CometMLTracker", "CometSettingError", "__version__", "read_run"]
