@@ -1,0 +1,343 @@
+"""What goes where in Weights & Biases: `WandBTracker`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.records import (
+    Config,
+    End,
+    Log,
+    LoggedFile,
+    LoggedImage,
+    Plain,
+    Record,
+    Status,
+    Tags,
+    flat,
+    media_list,
+)
+from tracking_core.rejections import say
+from tracking_core.tracker import RecordTracker, on_main_process
+from tracking_wandb import names
+from tracking_wandb.config import Entries
+from tracking_wandb.media import Files, Unkept, medium_json
+from tracking_wandb.reader import steps_and_config
+from tracking_wandb.rows import Rows, files_message, text_of
+from tracking_wandb.service import Service, upload_trouble
+from tracking_wandb.session import WandBServiceError, began, bury
+
+__all__ = ["WandBTracker"]
+
+EXIT_CODES: Mapping[Status, int] = {"finished": 0, "failed": 1, "killed": 255}
+
+
+class WandBTracker(RecordTracker):
+    """Logs to a run of the W&B project `run_name`, on the server or offline.
+
+    ``WANDB_MODE``, ``WANDB_DIR``, ``WANDB_API_KEY`` and W&B's other variables and settings apply.
+    When `deliver` returns, the rows are in the run's file in ``wandb/``, also with the server gone:
+    ``wandb sync`` sends what did not get there. `tracking_wandb.read_run` reads it back.
+
+    ``log(values, step=None, step_axis=None)`` takes the name of what the row's step counts, where
+    that is not the training's step: ``step_axis="epoch"``.
+
+    Args:
+        run_name: the project, as with Accelerate.
+        **kwargs: those of ``wandb.init`` (``name``, ``group``, ``tags``, ``mode``, ``settings``, ...),
+            and `step_axes`: for keys the axis that they are drawn over, ``{"val/*": "val_step"}``.
+    """
+
+    name = "wandb"
+    requires_logging_directory = False
+    main_process_only = False
+    lane = "process"  # 1 to 2 seconds of import, 35 MB, two threads, and hooks in the process
+
+    def __init__(self, run_name: str, **kwargs: Any) -> None:
+        super().__init__()
+        self.run_name = run_name
+        self.init_kwargs = kwargs
+        self._identity: Mapping[str, Plain] = {}
+        self._run: Any = None
+        self._service: Service | None = None
+        self._lost = False
+        self._ended_at: float | None = None
+        self._lock = threading.RLock()
+
+    # --- the run ---
+
+    @property
+    def run(self) -> Any:
+        """The ``wandb.Run``."""
+        if self._run is None:
+            raise NotStartedError("tracker 'wandb' has no run before start()")
+        return self._run
+
+    @property
+    def tracker(self) -> Any:
+        return self.run
+
+    @on_main_process
+    def start(self) -> None:
+        """Begin a run, or go on with the one that was named.
+
+        Raises:
+            AlreadyStartedError: it is running.
+            TypeError: ``wandb.init`` has no such argument.
+            WandBLoginError: there is no key, or the server refuses it.
+            WandBServiceError: the server can't be reached.
+        """
+        if self._service is not None:
+            raise AlreadyStartedError("tracker 'wandb' is running: call finish() first")
+        with self._lock:
+            try:
+                self._begin(self._identity)
+            except BaseException:
+                self._service = None
+                raise
+
+    def identity(self) -> dict[str, Plain]:
+        """``run_id``, ``project``, ``entity`` (empty if it is not known) and ``dir``, the directory
+        that ``wandb/`` is in."""
+        settings = self.run.settings
+        return {
+            "run_id": str(self.run.id),
+            "project": settings.project or "",
+            "entity": settings.entity or "",
+            "dir": os.path.abspath(settings.root_dir),
+        }
+
+    def resume(self, identity: Mapping[str, Plain]) -> None:
+        """Let `start` go on with the run that `identity` names.
+
+        Offline, W&B can't go on with a run: it goes on in another directory with the same run id,
+        and ``wandb sync`` puts the two together.
+        """
+        if not isinstance(identity.get("run_id"), str):
+            raise ValueError(
+                f"tracker 'wandb' can't resume {dict(identity)!r}: it needs 'run_id', as "
+                "identity() gives it"
+            )
+        self._identity = dict(identity)
+
+    @on_main_process
+    def finish(self, status: Status = "finished") -> None:
+        """End the run: W&B shows it as finished, failed or killed. A second time it does nothing.
+
+        What could not be sent within ``finish_timeout`` (60 seconds) is named in a warning, with the
+        command that sends it.
+        """
+        with self._lock:
+            if self._service is None:
+                return
+            try:
+                try:
+                    self._end(status)
+                except WandBServiceError:
+                    if not self._service.dead:
+                        raise
+                    self._again()
+                    self._end(status)
+            finally:
+                self._service.close()
+                self._service = None
+
+    def _begin(self, identity: Mapping[str, Plain]) -> None:
+        arguments = {**self.init_kwargs}
+        axes = _axes(arguments.pop("step_axes", None))
+        arguments.setdefault("project", self.run_name)
+        if identity:
+            arguments |= {"id": identity["run_id"], "resume": "allow"}
+            arguments |= {
+                key: identity[key] for key in ("project", "entity", "dir") if identity.get(key)
+            }
+        run = began(arguments)
+        self._files = Files(run.dir)
+        self._entries = Entries(run.config)
+        service, next_step = Service(run), 0
+        config: dict[str, Any] = {}
+        if not run.disabled:
+            next_step = run.step
+            if identity and run.offline:
+                # Offline, W&B knows nothing of what was logged to the run before.
+                next_step, config = steps_and_config(identity, run.settings.sync_file)
+                self._entries = Entries(config)
+        self._rows = Rows(next_step, axes)
+        self._run, self._service, self._lost, self._ended_at = run, service, False, None
+        if config:
+            run.config.update(config, allow_val_change=True)
+        self._send(self._rows.opening())
+
+    def _end(self, status: Status) -> None:
+        run, service, trouble = self._run, self._running(), ""
+        if not run.disabled:
+            service.next_step()  # raises if the service has died
+        ended_at = time.time() if self._ended_at is None else self._ended_at
+        run.config.update({names.END: {"status": status, "time": ended_at}}, allow_val_change=True)
+        try:
+            run.finish(exit_code=EXIT_CODES[status])
+        except TimeoutError:
+            trouble = f"not within {run.settings.finish_timeout:g} seconds"
+        if run.disabled:
+            return
+        service.wait_for_end()
+        if trouble := trouble or upload_trouble(run.settings.log_internal):
+            say(
+                f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
+                f"machine, and this sends it: wandb sync {run.settings.sync_dir}"
+            )
+
+    # --- what goes where ---
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        """Take `records`; when it returns, they are in the run's file on disk.
+
+        Raises:
+            NotStartedError: before `start`, or after `finish`.
+            WandBServiceError: W&B's service on this machine died or is stuck. The next call begins
+                it anew and goes on with the run.
+        """
+        with self._lock:
+            self._running()
+            if self._run.disabled:
+                return
+            if self._lost:
+                self._again()
+            rows = self._rows
+            # What is half made when something raises comes again, with the same records.
+            self._rows = rows.copy()
+            try:
+                self._take(records)
+            except BaseException:
+                self._rows = rows
+                self._lost = self._running().dead
+                raise
+
+    def _take(self, records: Sequence[Record]) -> None:
+        self._rows.next_step = max(self._rows.next_step, self._running().next_step())
+        messages: list[Any] = []
+        for record in records:
+            match record:
+                case Config():
+                    shown = self._entries.config(record.values)
+                    self._run.config.update(shown, allow_val_change=True)
+                case Tags():
+                    self._take_tags(record)
+                case Log():
+                    messages += self._log(record)
+                case End():  # finish() says it, once the last record has been taken
+                    self._ended_at = record.wall_time
+        self._send(messages)
+
+    def _take_tags(self, record: Tags) -> None:
+        gone, new, entry = self._entries.tag(record.values)
+        self._run.config.update(entry, allow_val_change=True)
+        kept = [label for label in self._run.tags or () if label not in gone | new]
+        self._run.tags = (*kept, *sorted(new))
+
+    def _log(self, record: Log) -> list[Any]:
+        step = record.position if record.step is None else record.step
+        axis = self._options(record)
+        messages: list[Any] = []
+        values = list(flat(record.values))
+        while values:
+            native = self._rows.place(step, axis)
+            items: dict[str, str] = {}
+            left = []
+            for key, value in values:
+                # Two values of one key ("a/b" and "b" in "a") are two rows.
+                if not self._item(key, value, native, items):
+                    left.append((key, value))
+            values = left
+            messages += self._rows.messages(items, native, step, record.wall_time, axis)
+        return messages
+
+    def _item(self, key: str, value: Any, native: int, items: dict[str, str]) -> bool:
+        """Put a value into the row `items`; false if its name is taken there."""
+        media = media_list(value)
+        if not media:
+            name = names.name_of(key)
+            if name in items:
+                return False
+            items[name] = text_of(value)
+            return True
+        if len(media) > 1 and not all(isinstance(one, LoggedImage) for one in media):
+            parts: list[tuple[str, Any]] = [(f"{key}/{i}", one) for i, one in enumerate(media)]
+        else:
+            parts = [(key, media[0] if len(media) == 1 else list(media))]
+        if any(names.name_of(key) in items for key, _ in parts):
+            return False
+        for key, medium in parts:
+            try:
+                items[names.name_of(key)] = text_of(self._medium(key, medium, native))
+            except Unkept as reason:
+                self.reject(key, medium, str(reason))
+            except OSError:
+                raise
+            except Exception as error:  # one damaged medium must not hold up all that follows
+                self.reject(key, medium, f"encoding it raised {type(error).__name__}")
+        return True
+
+    def _medium(self, key: str, medium: Any, native: int) -> dict[str, Any]:
+        if isinstance(medium, LoggedFile):
+            place, left_out = self._files.copy(medium)
+            for reason in left_out:
+                self.reject(key, medium, reason)
+            folder = {"artifact_path": medium.artifact_path}
+            return {"_type": "file", "path": place, "size": 0, **folder}
+        return medium_json(key, medium, native, self._files)
+
+    def _options(self, record: Log) -> str | None:
+        """The name of the row's axis, if it has one; it is all that a row can say beside values."""
+        axis = None
+        for option, value in record.options.get(self.name, {}).items():
+            if option == "step_axis" and isinstance(value, (str, type(None))):
+                axis = names.name_of(value) if value else None
+            elif option == "step_axis":
+                self.reject("log_kwargs['step_axis']", value, "an axis is named by a text")
+            elif option != "commit":  # every call is a row of its own
+                self.reject(
+                    f"log_kwargs[{option!r}]", value, "wandb's run.log has no such argument"
+                )
+        return axis
+
+    # --- inside ---
+
+    def _running(self) -> Service:
+        if self._service is None:
+            state = "not started" if self._run is None else "finished"
+            raise NotStartedError(f"tracker 'wandb' is {state}: call start() first")
+        return self._service
+
+    def _send(self, messages: list[Any]) -> None:
+        if self._run.disabled:
+            return
+        new, self._files.new = self._files.new, []
+        files = [files_message(new)] if new else []
+        self._running().send([*files, *messages])
+
+    def _again(self) -> None:
+        """Begin W&B's service anew, after it died."""
+        identity = self.identity()
+        ended_at = self._ended_at
+        self._running().close()
+        bury(self._run)
+        self._begin(identity)
+        self._ended_at = ended_at
+
+
+def _axes(given: object) -> Mapping[str, str]:
+    axes = {} if given is None else given
+    if not isinstance(axes, Mapping) or not all(
+        isinstance(text, str) and text for pair in axes.items() for text in pair
+    ):
+        raise TypeError(
+            "tracker 'wandb': step_axes is a dict of keys and the names of their axes, such as "
+            f'{{"val/*": "epoch"}}, not {given!r}'
+        )
+    return axes

@@ -1,0 +1,186 @@
+"""A scripted W&B server on 127.0.0.1: it says what W&B's client must hear, and keeps what it gets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Server:
+    """Answers until `stop`; a context manager.
+
+    Attributes:
+        trouble: the HTTP status that everything is answered with, 0 for none; ``"hang"`` for never.
+        history: rows that arrived, by their offset.
+        config, tags, exit_code, files: what arrived of the run; `files` by name.
+        operations, requests: the GraphQL operations asked for, and the paths of all requests.
+        refused: set once something was answered with `trouble`.
+        resumable: what a client hears that resumes the run.
+    """
+
+    def __init__(self) -> None:
+        self.trouble: int | str = 0
+        self.history: dict[int, dict[str, Any]] = {}
+        self.config: dict[str, Any] = {}
+        self.tags: list[str] = []
+        self.exit_code: int | None = None
+        self.files: dict[str, bytes] = {}
+        self.operations: list[str] = []
+        self.requests: list[str] = []
+        self.resumable: dict[str, Any] | None = None
+        self.refused = threading.Event()
+        self._released = threading.Event()
+        handler = type("Handler", (_Handler,), {"script": self})
+        self._server = _Quiet(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def stop(self) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    # --- what is said ---
+
+    def wait_released(self) -> None:
+        self._released.wait(60)
+
+    def graphql(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        operation = query.replace("(", " ").replace("{", " ").split()[1]
+        self.operations.append(operation)
+        if operation == "UpsertBucket":
+            if variables.get("config"):
+                self.config.update(json.loads(variables["config"]))
+            if variables.get("tags") is not None:
+                self.tags = variables["tags"]
+            return {"upsertBucket": {"bucket": self._bucket(variables), "inserted": True}}
+        if operation == "CreateRunFiles":
+            uploads = [
+                {"name": name, "uploadUrl": f"{self.url}/upload/{number}/{name}"}
+                for number, name in enumerate(variables["files"])
+            ]
+            return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": uploads}}
+        if operation == "RunResumeStatus":
+            return {"model": {"id": "P", "name": "p", "entity": _ENTITY, "bucket": self.resumable}}
+        if operation == "Viewer":
+            return {"viewer": {"id": "V", "flags": "{}", "entity": "me", "teams": {"edges": []}}}
+        return {}
+
+    def _bucket(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": "B",
+            "name": variables.get("name"),
+            "displayName": variables.get("displayName") or "shown",
+            "description": None,
+            "config": None,
+            "sweepName": None,
+            "historyLineCount": len(self.history),
+            "project": {"id": "P", "name": variables.get("project") or "p", "entity": _ENTITY},
+        }
+
+    def resumed_bucket(self, run_id: str) -> dict[str, Any]:
+        """What the server says of a run that has the rows that arrived so far."""
+        rows = [json.dumps(self.history[offset]) for offset in sorted(self.history)]
+        return {
+            "id": "B",
+            "name": run_id,
+            "historyLineCount": len(rows),
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "historyTail": json.dumps(rows[-1:]),
+            "eventsTail": "[]",
+            "summaryMetrics": rows[-1],
+            "config": json.dumps({"lr": {"value": 0.5}}),
+            "tags": [],
+            "wandbConfig": json.dumps({"t": 1}),
+        }
+
+    def stream(self, body: dict[str, Any]) -> None:
+        said = body.get("files", {}).get("wandb-history.jsonl", {})
+        for number, line in enumerate(said.get("content", [])):
+            self.history[said["offset"] + number] = json.loads(line)
+        if "exitcode" in body:
+            self.exit_code = body["exitcode"]
+
+
+_ENTITY = {"id": "E", "name": "me"}
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is none of our concern."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    script: Server
+
+    def do_POST(self) -> None:
+        body = self._body()
+        self.script.requests.append(self.path)
+        if self._troubled():
+            return
+        if self.path.endswith("/graphql"):
+            asked = json.loads(body)
+            self._answer(
+                {"data": self.script.graphql(asked["query"], asked.get("variables") or {})}
+            )
+        elif self.path.endswith("/file_stream"):
+            self.script.stream(json.loads(body))
+            self._answer({})
+        else:
+            self._answer({})
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        if not self._troubled():
+            self.script.files[self.path.split("/", 3)[3]] = body
+            self._answer({})
+
+    def do_GET(self) -> None:
+        if not self._troubled():
+            self._answer({})
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _troubled(self) -> bool:
+        trouble = self.script.trouble
+        if trouble == "hang":
+            self.script.wait_released()
+            self.close_connection = True
+            return True
+        if isinstance(trouble, int) and trouble:
+            self.script.refused.set()
+            self._answer({"errors": [{"message": f"scripted {trouble}"}]}, trouble)
+            return True
+        return False
+
+    def _answer(self, content: dict[str, Any], status: int = 200) -> None:
+        data = json.dumps(content).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:  # the client has given up
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+from tracking_core import Image, TrackingWarning
+from tracking_core.delivery.retry import may_pass
+from tracking_core.testing import Seen
+from tracking_wandb import WandBLoginError, WandBServiceError, WandBTracker, read_run
+from tracking_wandb.session import imported
+
+from .server import Server
+
+KEY = "local-" + "a" * 40
+IMPATIENT = {"init_timeout": 1.0, "finish_timeout": 1.0}
+
+Make = Callable[..., WandBTracker]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def make(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    imported().teardown()  # it reads variables, and looks for a login, once
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+
+    def make(**settings: Any) -> WandBTracker:
+        return WandBTracker("digits", dir=str(tmp_path), settings={**IMPATIENT, **settings})
+
+    yield make
+    imported().teardown()
+
+
+def started(make: Make, **settings: Any) -> WandBTracker:
+    tracker = make(**{"init_timeout": 20.0, **settings})
+    tracker.start()
+    return tracker
+
+
+def kept(tracker: WandBTracker) -> Seen:
+    return Seen(read_run(tracker.run.settings.sync_dir))
+
+
+def test_a_whole_run_arrives(
+    make: Make, server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = started(make, finish_timeout=20.0)
+    tracker.store_init_configuration({"lr": 0.5, "nested": {"n": 1}})
+    tracker.set_tags(["good"])
+    for step in (0, 5, 3):
+        tracker.log({"m": float(step), "note": "text"}, step=step)
+    tracker.log_images({"i": numpy.zeros((1, 4, 4, 3), "uint8")}, step=6)
+    tracker.log_table("t", columns=["a"], data=[[1]], step=7)
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    tracker.log_artifact(tmp_path / "model.bin", "best")
+    tracker.finish("failed")
+    rows = [server.history[offset] for offset in sorted(server.history)]
+    assert [(row["_step"], row["tracking/step"], row["m"]) for row in rows[:3]] == [
+        (0, 0, 0), (5, 5, 5), (6, 3, 3),
+    ]  # fmt: skip
+    assert rows[3]["i"]["_type"] == "image-file"
+    assert server.files[rows[3]["i"]["path"]].startswith(b"\x89PNG")
+    assert rows[4]["t"]["path"] in server.files
+    assert server.files["artifacts/best/model.bin"] == b"weights"
+    assert server.config["lr"]["value"] == 0.5
+    assert (server.tags, server.exit_code) == (["good"], 1)
+    assert tracker.identity()["entity"] == "me"
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_a_resumed_run_goes_on_after_what_the_server_has(make: Make, server: Server) -> None:
+    first = started(make, finish_timeout=20.0)
+    first.log({"m": 0.0}, step=0)
+    first.log({"m": 7.0}, step=7)
+    first.finish()
+    server.resumable = server.resumed_bucket(first.run.id)
+    second = make(init_timeout=20.0, finish_timeout=20.0)
+    second.resume(first.identity())
+    second.start()
+    second.log({"m": 8.0}, step=8)
+    second.log({"m": 2.0}, step=2)
+    second.finish()
+    assert second.identity() == first.identity()
+    rows = [server.history[offset] for offset in sorted(server.history)]
+    assert [row["_step"] for row in rows] == [0, 7, 8, 9]
+    assert [row["tracking/step"] for row in rows] == [0, 7, 8, 2]
+    assert server.config["lr"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [(401, WandBLoginError), (500, WandBServiceError), ("hang", WandBServiceError)],
+)
+def test_a_start_that_fails_is_bounded_and_may_be_tried_again(
+    make: Make, server: Server, trouble: int | str, error: type[Exception]
+) -> None:
+    server.trouble = trouble
+    tracker = make()
+    with pytest.raises(error, match="tracker 'wandb'") as raised:
+        tracker.start()
+    assert may_pass(raised.value)
+    if trouble == 500:
+        server.trouble = 0
+        tracker.init_kwargs["settings"] = {"init_timeout": 20.0}
+        tracker.start()
+        tracker.log({"m": 1.0}, step=0)
+        tracker.finish()
+        assert server.exit_code == 0
+
+
+def test_a_server_that_is_gone_at_the_start(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    with pytest.raises(WandBServiceError, match="could not begin") as raised:
+        make().start()
+    assert may_pass(raised.value)
+
+
+@pytest.mark.parametrize("trouble", [401, 404, 429, 500, "hang"])
+def test_in_trouble_later_everything_is_kept_and_the_remedy_named(
+    make: Make, server: Server, trouble: int | str
+) -> None:
+    tracker = started(make)
+    tracker.log({"m": 0.0}, step=0)
+    server.trouble = trouble
+    for step in range(1, 20):
+        tracker.log({"m": float(step)}, step=step)
+    tracker.log({"i": Image(numpy.zeros((4, 4, 3), "uint8"))}, step=20)
+    with pytest.warns(TrackingWarning, match=r"could not send everything.*wandb sync /"):
+        tracker.finish()
+    assert kept(tracker).values("m") == [float(step) for step in range(20)]
+    assert (len(kept(tracker).media("i")), kept(tracker).status) == (1, "finished")
+
+
+def test_an_outage_in_between_loses_nothing(make: Make, server: Server) -> None:
+    tracker = started(make, finish_timeout=20.0, x_file_stream_transmit_interval=0.05)
+    server.trouble = 500
+    tracker.log({"m": 0.0}, step=0)
+    assert server.refused.wait(20)
+    server.trouble = 0
+    tracker.log({"m": 1.0}, step=1)
+    tracker.finish()
+    assert [row["m"] for row in server.history.values()] == [0, 1]
+    assert server.exit_code == 0
+
+
+def test_offline_nothing_is_sent_and_online_no_reports_of_wandbs_own(
+    make: Make, server: Server, tmp_path: Path
+) -> None:
+    tracker = WandBTracker("digits", mode="offline", dir=str(tmp_path))
+    tracker.start()
+    tracker.log({"m": 1.0}, step=0)
+    tracker.finish()
+    imported().teardown()
+    assert server.requests == []
+    tracker = started(make, finish_timeout=20.0)
+    tracker.log({"m": 1.0}, step=0)
+    tracker.finish()
+    imported().teardown()
+    assert server.requests != []
+    assert [path for path in server.requests if "otel" in path] == []
+
+
+def test_an_offline_run_is_sent_afterwards_with_what_was_resumed(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = WandBTracker("digits", mode="offline", dir=str(tmp_path))
+    tracker.start()
+    tracker.store_init_configuration({"lr": 0.5})
+    tracker.log({"m": 1.0, "i": Image(numpy.zeros((4, 4, 3), "uint8"))}, step=3)
+    tracker.log({"m": 2.0}, step=1)
+    tracker.finish()
+    again = WandBTracker("digits", mode="offline", dir=str(tmp_path))
+    again.resume(tracker.identity())
+    again.start()
+    again.log({"m": 3.0}, step=4)
+    again.finish("failed")
+    environment = {**os.environ, "WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
+    environment["WANDB_ERROR_REPORTING"] = "false"
+    directories = [one.run.settings.sync_dir for one in (tracker, again)]
+    subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", *directories],
+        env=environment, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    rows = [server.history[offset] for offset in sorted(server.history)]
+    assert [(row["_step"], row["tracking/step"], row["m"]) for row in rows] == [
+        (3, 3, 1), (4, 1, 2), (5, 4, 3),
+    ]  # fmt: skip
+    assert rows[0]["i"]["path"] in server.files
+    assert (server.config["lr"]["value"], server.exit_code) == (0.5, 1)
