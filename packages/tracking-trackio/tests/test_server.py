@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy
+import pytest
+
+from tracking_core import Artifact, Image, Tracking
+from tracking_core.capture import capture
+from tracking_core.delivery.retry import may_pass
+from tracking_core.records import Config, Log, Record, Tags
+from tracking_core.testing import Seen, TrackerConformance, pixels_of
+from tracking_core.tracker import GeneralTracker
+from tracking_trackio import (
+    TrackioServerError,
+    TrackioSettingError,
+    TrackioTracker,
+    read_run,
+)
+from tracking_trackio import (
+    server as client,
+)
+
+from .server import TOKEN, Server
+from .test_conformance import LANDS
+
+NOW = 1_760_000_000.1
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    wait_for(server)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def address(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TRACKIO_SERVER_URL", server.url)
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", TOKEN)
+    url: str = server.url
+    return url
+
+
+@pytest.mark.usefixtures("address")
+class TestConformanceOnAServer(TrackerConformance):
+    lands = LANDS
+
+    def make(self, directory: Path) -> GeneralTracker:
+        return TrackioTracker(f"conformance {directory}")
+
+    def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
+        identity = tracker.identity()
+        run = str(identity["run_id"])
+        return read_run(str(identity["project"]), run, download_to=directory / "downloads")
+
+
+def records(folder: Path) -> list[Record]:
+    model = folder / "model.bin"
+    model.write_bytes(b"weights")
+    picture = Image(numpy.zeros((2, 3), "uint8"), caption="black")
+    values, _ = capture(
+        {"loss": 0.5, "nan": math.nan, "note": "text", "i": picture, "m": Artifact(model, "models")}
+    )
+    return [Config({"lr": 0.1}, NOW), Tags({"a": None}, NOW), Log(values, 1, 1, NOW)]
+
+
+def read(tracker: TrackioTracker, folder: Path) -> Any:
+    identity = tracker.identity()
+    return Seen(read_run(tracker.run_name, str(identity["run_id"]), download_to=folder / "read"))
+
+
+def test_an_outage_raises_at_once_and_what_is_sent_again_lands_once(
+    address: str, server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = TrackioTracker("outage")
+    batch = records(tmp_path)
+    server.stop()
+    with pytest.raises(ConnectionError, match=r"no Trackio server at http://127\.0\.0\.1"):
+        tracker.start()
+    server.start()
+    wait_for(server)
+    tracker.start()
+    tracker.deliver(batch[:1])
+    server.stop()
+    began = time.monotonic()
+    with pytest.raises(ConnectionError) as raised:
+        tracker.deliver(batch)
+    with pytest.raises(ConnectionError):
+        tracker.finish()
+    assert time.monotonic() - began < 15
+    assert may_pass(raised.value)
+    server.start()
+    wait_for(server)
+    tracker.deliver(batch)
+    tracker.deliver(batch)
+    tracker.finish("killed")
+    seen = read(tracker, tmp_path)
+    assert seen.points("loss") == [(1, NOW, 0.5)]
+    assert seen.values("note") == ["text"]
+    assert len(seen.media("i")) == 1
+    assert seen.files() == {"models/model.bin": b"weights"}
+    assert (seen.config, seen.tags, seen.status) == ({"lr": 0.1}, {"a": None}, "killed")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_picture_at_several_steps(address: str, tmp_path: Path) -> None:
+    picture = Image(numpy.zeros((2, 3), "uint8"))
+    tracker = TrackioTracker("picture")
+    tracker.start()
+    rows = [Log(capture({"i": picture})[0], step, step, NOW + step) for step in range(150)]
+    tracker.deliver(rows)
+    points = read(tracker, tmp_path).points("i")
+    assert [point.step for point in points] == list(range(150))
+    assert {point.value.data[:4] for point in points} == {b"\x89PNG"}
+
+
+def test_a_training_goes_on_while_the_server_is_away(
+    address: str, server: Server, tmp_path: Path
+) -> None:
+    server.stop()
+    tracking = Tracking("trackio", tmp_path, delivery="thread")
+    tracking.init_trackers("away", config={"lr": 0.1}, init_kwargs={"trackio": {"name": "r"}})
+    for step in range(20):
+        tracking.log({"loss": float(step)}, step=step)
+    server.start()
+    wait_for(server)
+    assert tracking.flush(60)
+    server.stop()
+    for step in range(20, 40):
+        tracking.log({"loss": float(step)}, step=step)
+    server.start()
+    wait_for(server)
+    tracking.end_training(timeout=60)
+    seen = Seen(read_run("away", "r", download_to=tmp_path))
+    assert seen.values("loss") == [float(step) for step in range(40)]
+    assert (seen.config, seen.status) == ({"lr": 0.1}, "finished")
+
+
+def test_a_server_that_hangs_is_given_up(
+    address: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWER", 1.0)
+    monkeypatch.setattr(client, "TRANSFER", 1.0)
+    tracker = TrackioTracker("hang")
+    tracker.start()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match="does not answer"):
+            tracker.deliver(records(tmp_path))
+        with pytest.raises(TimeoutError, match="does not answer"):
+            TrackioTracker("hang").start()
+        assert time.monotonic() - began < 15
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    monkeypatch.setenv("TRACKIO_SERVER_URL", address)
+    tracker.deliver(records(tmp_path))
+    assert read(tracker, tmp_path).values("loss") == [0.5]
+
+
+def test_a_wrong_token_is_said_to_be_one_and_is_no_fault_of_the_rows(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", "another")
+    with pytest.raises(TrackioServerError, match="write_token") as raised:
+        TrackioTracker("token").start()
+    assert may_pass(raised.value)
+    assert "another" not in str(raised.value)
+    monkeypatch.delenv("TRACKIO_WRITE_TOKEN")
+    with pytest.raises(TrackioSettingError, match="set TRACKIO_WRITE_TOKEN"):
+        TrackioTracker("token").start()
+    tracker = TrackioTracker("token", server_url=f"{address}?write_token=a%20token")
+    tracker.start()
+    assert "token=" not in str(tracker.identity())
+
+
+def test_identity_leads_back_to_the_server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = TrackioTracker("identity", server_url=f"{address}?write_token=a%20token")
+    first.start()
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("TRACKIO_SPACE_ID", "user/space")
+    second = TrackioTracker("identity")
+    second.resume(first.identity())
+    second.start()
+    assert second.identity() == first.identity()
+    assert second.identity()["server_url"] == address
+
+
+def test_another_server_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with pytest.raises(TrackioServerError, match="elsewhere is no Trackio server"):
+        TrackioTracker("p", server_url=f"{address}/elsewhere").start()
+
+
+def test_the_dashboard_gets_what_it_draws(address: str, server: Server, tmp_path: Path) -> None:
+    tracker = TrackioTracker("dashboard", name="run")
+    tracker.start()
+    tracker.deliver(records(tmp_path))
+    tracker.finish()
+
+    def ask(api_name: str, **arguments: Any) -> Any:
+        answer = httpx.post(f"{address}/api/{api_name}", json={"kwargs": arguments})
+        return answer.raise_for_status().json()["data"]
+
+    (run,) = ask("get_runs_for_project", project="dashboard")
+    assert run["name"] == "run"
+    row = ask("get_logs", project="dashboard", run="run")[-1]
+    assert row["loss"] == 0.5
+    assert row["note"] == {"_type": "trackio.markdown", "_value": "text"}
+    assert (row["i"]["_type"], row["i"]["caption"]) == ("trackio.image", "black")
+    media = ask("get_settings")["media_dir"]
+    picture = httpx.get(f"{address}/file", params={"path": f"{media}/{row['i']['file_path']}"})
+    assert picture.content.startswith(b"\x89PNG")
+    (artifact,) = ask("get_artifacts", project="dashboard")
+    assert (artifact["name"], artifact["latest_version"]) == ("models-model.bin", 0)
+    summary = ask("get_run_summary", project="dashboard", run="run")
+    assert summary["config"]["lr"] == 0.1
+    assert summary["config"]["tracking/status"] == "finished"
+    assert numpy.array_equal(
+        pixels_of(read(tracker, tmp_path).media("i")[0]), numpy.zeros((2, 3, 1))
+    )
+
+
+def wait_for(server: Server) -> None:
+    """Its socket listens already: the answer comes as soon as it is up."""
+    assert httpx.get(f"{server.url}/version", timeout=120).status_code == 200
