@@ -245,7 +245,7 @@ class TestTorch:
 
     @pytest.fixture
     def torch(self) -> Any:
-        if os.environ.get("TRACKING_REQUIRE") == "torch":
+        if os.environ.get("TRACKING_REQUIRE") == "1":
             return importlib.import_module("torch")
         return pytest.importorskip("torch", reason="torch is not installed here")
 

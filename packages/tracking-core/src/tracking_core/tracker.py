@@ -175,7 +175,7 @@ class GeneralTracker:
         """Take `records` in order. When it returns, the library has them.
 
         By default each goes to the method above that fits. Override it where the library is faster
-        in batches.
+        in batches. A run that was ended brings an `End` last, which says when; `finish` follows.
         """
         for record in records:
             match record:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracking_core.records import Config, Log, LoggedFile, Plain, Record, Status, Tags
+from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
 from tracking_core.tracker import RecordTracker
 
 DIES = {
@@ -55,6 +55,7 @@ class LedgerTracker(RecordTracker):
         self.poison, self.how, self.pause = poison, how, pause
         self.kwargs = kwargs
         self.native = ""
+        self.ended_at: float | None = None
 
     @property
     def tracker(self) -> str:
@@ -88,11 +89,14 @@ class LedgerTracker(RecordTracker):
                 if self.how == "refuse":
                     raise Refused(f"{self.poison} is not wanted")
                 DIES[self.how]()
-        self._write(*map(_line, records))
+        self._write(*(_line(record) for record in records if not isinstance(record, End)))
+        for record in records:
+            if isinstance(record, End):
+                self.ended_at = record.wall_time
 
     def finish(self, status: Status = "finished") -> None:
         self._obey("finish")
-        self._write({"finish": status})
+        self._write({"finish": status, "at": self.ended_at})
 
     def _obey(self, method: str) -> None:
         order = Path(f"{self.ledger}.{method}")

@@ -34,9 +34,12 @@ def test_everything_arrives_in_order_and_exact(lane: str, ledger: Ledger, other:
         "other": "running",
     }
     assert all((one.delivered, one.pending) == (2002, 0) for one in status.values())
+    before = time.time()
     tracking.end_training("failed")
+    after = time.time()
     for book in (ledger, other):
         assert book.numbers == list(range(2000))
+        assert before <= book.lines[-1]["at"] <= after, "trackers learn when the run ended"
         assert book.all("config") == [{"lr": 0.1}] and book.all("tags") == [{"good": None}]
         position = -1
         for number, (row, (earliest, latest)) in enumerate(zip(book.rows, times, strict=True)):

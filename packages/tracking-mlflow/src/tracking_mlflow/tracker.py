@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tracking_core.errors import NotStartedError, StepError
 from tracking_core.records import (
     Config,
+    End,
     Log,
     LoggedFile,
     LoggedHistogram,
@@ -89,6 +90,7 @@ class MLflowTracker(RecordTracker):
         self._client: Any = None
         self._run: Run | None = None
         self._ended = False
+        self._ended_at: float | None = None
         self._config: dict[str, Any] | None = {}
         self._params: dict[str, str] = {}
         self._changed: set[str] = set()
@@ -133,7 +135,7 @@ class MLflowTracker(RecordTracker):
             self._changed = {name for name in run.data.tags if name.startswith(layout.CHANGED_TAG)}
             with suppress(ValueError):
                 self._tables = json.loads(run.data.tags.get("mlflow.loggedArtifacts", "[]"))
-            self._run, self._ended = run, False
+            self._run, self._ended, self._ended_at = run, False, None
         if wanted.tags:
             self.deliver([Tags(dict(wanted.tags), time.time())])
 
@@ -155,7 +157,8 @@ class MLflowTracker(RecordTracker):
             return
         with chosen(QUIET, BOUNDED):
             run_id = self._run.info.run_id
-            self._client.set_terminated(run_id, STATUS[status], end_time=round(time.time() * 1000))
+            ended_at = time.time() if self._ended_at is None else self._ended_at
+            self._client.set_terminated(run_id, STATUS[status], end_time=round(ended_at * 1000))
         self._ended = True
 
     @on_main_process
@@ -189,6 +192,8 @@ class MLflowTracker(RecordTracker):
                             self._take_tag(key, layout.label_text(value), batch)
                     case Log():
                         self._take_log(record, batch)
+                    case End():  # finish() says it, once the last record has been taken
+                        self._ended_at = record.wall_time
             batch.send()
             self._params.update(batch.params)
 

@@ -276,7 +276,7 @@ class Worker:
         """Deliver and acknowledge all of `found`; False if the rest was given up for now."""
         batch: list[_Item] = []
         size = 0
-        ending: tuple[int, Status] | None = None
+        ending: End | None = None
         last = self._cursor.acked
         for item in found:
             if isinstance(item, Damage):
@@ -300,7 +300,7 @@ class Worker:
                 continue
             if isinstance(record, End):
                 # Another thread may have logged at this very moment: what follows still counts.
-                ending = item.seq, record.status
+                ending = record
             elif record.only in (None, self.name):
                 batch.append(_Item(item.seq, item.payload, record))
                 size += length
@@ -311,7 +311,7 @@ class Worker:
         if not self._take(batch):
             return False
         if ending is not None:
-            self._finish(ending[1])
+            self._finish(ending.status, ending)
             if self._state != "ended":
                 return False
             # In this order: whoever comes after a crash in between must not end it again.
@@ -383,14 +383,16 @@ class Worker:
             return False
         return True
 
-    def _finish(self, status: Status) -> None:
-        """End the native run, unless that is given up for now."""
+    def _finish(self, status: Status, record: End | None = None) -> None:
+        """End the native run, unless that is given up for now; `record` says when it ended."""
         assert self._tracker is not None, "it was started before"
         backoff = self._backoff()
         refusals = 0
         while not self._stopping:
             try:
                 with self._busy():
+                    if record is not None:
+                        self._tracker.deliver([record])
                     end(self._tracker, status)
             except BaseException as error:
                 self._trouble(error)

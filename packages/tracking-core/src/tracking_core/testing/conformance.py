@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import io
 import itertools
 import logging
 import math
@@ -579,11 +580,18 @@ class TrackerConformance:
         return repr(self._stored(float(value)) + 0.0 if isinstance(value, (int, float)) else value)
 
 
-class Unasked:
-    """A standard input that nobody may read."""
+class Unasked(io.TextIOBase):
+    """A standard input that nobody may read; what it is called and whether it is a terminal it says."""
 
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"sys.stdin.{name}: a tracker must never ask")
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True  # where a library would ask
+
+    def _asked(self, *_: object) -> Any:
+        raise AssertionError("sys.stdin was read: a tracker must never ask")
+
+    read = readline = readlines = fileno = __next__ = _asked
 
 
 def _process_state() -> dict[str, object]:
