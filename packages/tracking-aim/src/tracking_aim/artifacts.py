@@ -1,0 +1,139 @@
+"""Files of a run: copied into its folder in the repository, or to where the run keeps artifacts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aim.sdk.objects.artifact import Artifact
+
+from tracking_core.names import escape, shortened
+from tracking_core.records import LoggedFile
+
+__all__ = ["Artifacts", "Unkept", "inner_path"]
+
+LOCAL = "file://"
+LONGEST_PART = 255  # bytes, on every common file system
+SHORT_PART = 60  # characters, of at most four bytes
+
+_ALLOWED = re.compile(r"[^\x00-\x1f\x7f\\]")
+
+
+class Unkept(Exception):
+    """A file can't be kept, and never will be: it is gone, no file, or there is no place for it."""
+
+
+class Artifacts:
+    """Where a run's files go.
+
+    Args:
+        uri: asked for when the first file comes: ``file://``, or what Aim has a storage for, such
+            as ``s3://``; None where there is no place for files.
+    """
+
+    def __init__(self, uri: Callable[[], str | None]) -> None:
+        self._uri = uri
+
+    def keep(self, file: LoggedFile) -> Iterator[Any]:
+        """Keep a copy of a file, or of all files of a directory, as Aim's artifacts.
+
+        Raises:
+            Unkept: one of them could not be kept.
+            OSError: the place can't be written.
+        """
+        folder = inner_path(file.artifact_path)
+        if not file.directory:
+            yield self._keep(file.path, _joined(folder, inner_path(os.path.basename(file.path))))
+            return
+        for path in list(_files_below(file.path)):
+            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
+            yield self._keep(path, _joined(folder, inner_path(inner)))
+
+    def add(self, name: str, data: bytes) -> Any:
+        """Keep `data` as an artifact of Aim's.
+
+        Raises:
+            Unkept: there is no place for it.
+            OSError: the place can't be written.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "data")
+            with open(path, "wb") as file:
+                file.write(data)
+            artifact = self._keep(path, name)
+        artifact.storage["path"] = name  # not where it lay for a moment
+        return artifact
+
+    def _keep(self, path: str, name: str) -> Any:
+        uri = self._uri()
+        if uri is None:
+            raise Unkept(
+                "an Aim server takes no files: give artifacts_uri='s3://...', where they can go"
+            )
+        if not os.path.isfile(path):
+            raise Unkept("it is no file, or gone")
+        artifact = Artifact(path, uri=uri, name=name)
+        if uri.startswith(LOCAL):
+            _copy(path, os.path.join(uri.removeprefix(LOCAL), *name.split("/")))
+        else:
+            artifact.upload(block=True)
+        return artifact
+
+
+def _copy(path: str, target: str) -> None:
+    # Not Aim's own copying, which a death leaves half done.
+    unfinished = os.path.join(
+        os.path.dirname(target), f".{os.getpid()}-{threading.get_ident()}.part"
+    )
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(path, unfinished)
+        os.replace(unfinished, target)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise Unkept("another artifact has its place") from error
+    except OSError as error:
+        if error.filename == path:  # ours to read, and we can't
+            raise Unkept(str(error)) from error
+        raise
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+
+
+def _files_below(directory: str) -> Iterator[str]:
+    seen = set()
+    for folder, inner, names in os.walk(directory, followlinks=True):
+        # A link may lead into a circle.
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def inner_path(path: str) -> str:
+    """`path` as one that stays below where it is put, with slashes; what is harmless is kept.
+
+    >>> inner_path("/models//best/"), inner_path("../up")
+    ('models/best', '_x2E__x2E_/up')
+    """
+    parts = path.replace(os.sep, "/").split("/")
+    return "/".join(_part(part) for part in parts if part not in ("", os.curdir))
+
+
+def _part(name: str) -> str:
+    if name == os.pardir:
+        return "_x2E_" * 2
+    name = escape(name, _ALLOWED)
+    return shortened(name, SHORT_PART) if len(os.fsencode(name)) > LONGEST_PART else name
+
+
+def _joined(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
