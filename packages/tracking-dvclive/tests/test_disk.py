@@ -62,14 +62,17 @@ def in_another_process(script: str, *arguments: object, **environment: str) -> s
 def in_git(directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     (directory / "train.py").write_text("# the training\n")
-    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        git(directory, *arguments)
+    git(directory, "init", "-q")
+    # DVC commits as whoever the repository names; a machine may know nobody.
+    git(directory, "config", "user.email", "a@example.com")
+    git(directory, "config", "user.name", "a")
+    git(directory, "add", ".")
+    git(directory, "commit", "-qm", "first")
 
 
 def git(directory: Path, *arguments: str) -> str:
-    author = ["-c", "user.email=a@example.com", "-c", "user.name=a"]
     done = subprocess.run(
-        ["git", *author, *arguments], cwd=directory, capture_output=True, text=True, check=True
+        ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True
     )
     return done.stdout
 

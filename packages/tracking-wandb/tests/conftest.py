@@ -15,3 +15,4 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.chdir(tmp_path)  # the `wandb` command keeps its log in the working directory

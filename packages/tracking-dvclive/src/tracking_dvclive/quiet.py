@@ -11,6 +11,7 @@ import atexit
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -73,7 +74,10 @@ def _import_cleanly() -> None:
     levels = {name: logging.getLogger(name).level for name in _SILENCED_BY_DVC}
     colorama_was_here = "colorama.initialise" in sys.modules
     try:
-        import_module("dvclive")
+        with warnings.catch_warnings():
+            # Where pynvml is installed, it tells DVCLive's users to install another package.
+            warnings.simplefilter("ignore", FutureWarning)
+            import_module("dvclive")
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
