@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nine import HERE, NINE, Place, needs
 
 from tracking_core.testing import Seen
 
+# Trackio takes it from the environment when it is imported.
+os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 
-def needs(module: str) -> Any:
-    """`module`, or a skip that says it is missing; where it must be there, a failure."""
-    if os.environ.get("TRACKING_REQUIRE") == module:
-        return __import__(module)
-    return pytest.importorskip(module, reason=f"{module} is not installed here")
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,20 @@ def mlflow_uri(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.chdir(tmp_path)  # MLflow keeps artifacts beside it
     return uri
+
+
+@pytest.fixture
+def place(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Where a run of all trackers that are installed is to lie; all nine, where they must be."""
+    if os.environ.get("TRACKING_REQUIRE") == "1":
+        assert HERE == NINE
+    place = Place(tmp_path / "place", f"p{uuid.uuid4().hex[:8]}")
+    place.root.mkdir()
+    for name, value in place.variables().items():
+        monkeypatch.setenv(name, value)
+    shutil.copy(migrated_store, place.root / "mlflow.db")
+    monkeypatch.chdir(place.root)
+    return place
 
 
 @pytest.fixture

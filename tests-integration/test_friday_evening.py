@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,17 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nine import HERE, Place
 from servers import free_port, mlflow_server
 
 from tracking_core import Tracking
 from tracking_core.testing import Seen
 
 TRAINING = """
-import os, signal, sys
+import json, os, signal, sys
 from tracking_core import Tracking
 
-tracking = Tracking(["tensorboard", "mlflow"], logging_dir=sys.argv[1], delivery=sys.argv[2])
-tracking.init_trackers("project", config={"lr": 0.5})
+trackers, logging_dir, delivery, project, options = json.loads(sys.argv[1])
+tracking = Tracking(trackers, logging_dir, delivery=delivery)
+tracking.init_trackers(project, config={"lr": 0.5}, init_kwargs=options)
 print(tracking.run_dir, flush=True)
 for step in range(200):
     tracking.log({"loss": step / 2}, step=step)
@@ -41,15 +44,13 @@ def wait_until(done: Callable[[], bool], seconds: float = 240) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("delivery", ["process", "thread"])
 def test_after_a_kill_all_rows_are_there_and_the_run_is_killed(
-    tmp_path: Path,
-    delivery: str,
-    read_tensorboard: Callable[[Path], Seen],
-    read_mlflow: Callable[..., Seen],
+    tmp_path: Path, place: Place, delivery: str
 ) -> None:
     script = tmp_path / "training.py"
     script.write_text(TRAINING)
+    given = (HERE, place.logging_dir, delivery, place.project, place.init_kwargs)
     training = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "tb"), delivery],
+        [sys.executable, str(script), json.dumps(given)],
         stdout=subprocess.PIPE,
         text=True,
         timeout=120,
@@ -61,22 +62,16 @@ def test_after_a_kill_all_rows_are_there_and_the_run_is_killed(
         (writer,) = run_dir.iterdir()
         from tracking_core.delivery.notes import read_note
 
-        wait_until(
-            lambda: all(
-                read_note(writer, name).state == "ended" for name in ("tensorboard", "mlflow")
-            )
-        )
+        wait_until(lambda: all(read_note(writer, name).state == "ended" for name in HERE))
     else:
         statuses = Tracking.recover(run_dir)
-        assert {name: one.state for name, one in statuses.items()} == {
-            "tensorboard": "ended",
-            "mlflow": "ended",
-        }
-    for seen in (read_tensorboard(tmp_path / "tb" / "project"), read_mlflow()):
+        states = {name: one.state for name, one in statuses.items()}
+        assert states == dict.fromkeys(HERE, "ended")
+    for name in HERE:
+        seen = place.read(name)
         points = [(point.step, point.value) for point in seen.points("loss")]
-        assert points == [(step, step / 2) for step in range(200)]
-        assert seen.config == {"lr": 0.5}
-        assert seen.status == "killed"
+        assert points == [(step, step / 2) for step in range(200)], name
+        assert (seen.config, seen.status) == ({"lr": 0.5}, "killed"), name
 
 
 def test_a_server_that_goes_away_costs_nothing(

@@ -1,0 +1,124 @@
+"""Writes docs/values.md: what becomes of every kind of value in every tracker.
+
+    python3 tools/dev.py values            runs every tracker's conformance suite, and writes the page
+    python3 tools/dev.py values --check    says whether the page is what the suites say, and runs none
+
+A cell is what the tracker's conformance class says in `lands`, and is written only if the tests of
+that kind passed; where one is marked as expected to fail, the cell is its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tracking_core.testing import KINDS, TrackerConformance
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "values.md"
+INTRODUCTION = """\
+# Where every kind of value lands
+
+What one call of `Tracking.log` becomes in each tracker: *native* where the tool has a place for it, *degraded* where it is
+kept in the nearest form that the tool shows. Whichever it is, the tracker's `read_run` gives back what was logged.
+
+This page is written by `python3 tools/dev.py values` from the trackers' conformance tests, which log each kind and read it
+back through the library's own reader.
+"""
+
+Cells = Mapping[str, str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, and run no suite")
+    check = parser.parse_args(arguments).check
+    suites = sorted(ROOT.glob("packages/*/tests/test_conformance.py"))
+    trackers = {
+        name: suite
+        for suite in suites
+        if (name := suite.parent.parent.name.removeprefix("tracking-")) != "core"
+    }
+    cells: dict[str, Cells] = {}
+    for name, suite in trackers.items():
+        if not check:
+            print(f"running the suite of {name} ...", flush=True)
+        cells[name] = lands_of(suite) if check else proven(lands_of(suite), outcomes(suite))
+    page = "\n".join(lines(cells)) + "\n"
+    if not check:
+        PAGE.write_text(page, "utf-8")
+    elif PAGE.read_text("utf-8") != page:
+        print(f"{PAGE.relative_to(ROOT)} is not what the conformance suites say: write it anew")
+        return 1
+    return 0
+
+
+def lands_of(suite: Path) -> Cells:
+    """What the conformance class in the file `suite` says; no tracker's library is imported."""
+    spec = importlib.util.spec_from_file_location(f"suite_of_{suite.parent.parent.name}", suite)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    classes = [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, TrackerConformance) and one.lands
+    ]
+    return dict(classes[0].lands)
+
+
+def outcomes(suite: Path) -> Mapping[str, str]:
+    """What the conformance tests in the file `suite` came to: ``""`` or what stood in the way.
+
+    Raises:
+        SystemExit: one failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        command = [sys.executable, "-m", "pytest", "-q", str(suite), f"--junit-xml={report}"]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            raise SystemExit(f"{suite}: the suite fails, so nothing is written")
+        cases = ElementTree.parse(report).iter("testcase")
+        found: dict[str, str] = {}
+        for case in cases:
+            test = case.attrib["name"].partition("[")[0]
+            skipped = case.find("skipped")
+            reason = "" if skipped is None else skipped.attrib.get("message", "skipped")
+            found[test] = found.get(test) or reason
+        return found
+
+
+def proven(lands: Cells, outcomes: Mapping[str, str]) -> Cells:
+    """`lands`, with the reason in place of what the tests don't show."""
+    reasons = {
+        kind: next((outcomes[test] for test in tests if outcomes[test]), "")
+        for kind, tests in KINDS.items()
+    }
+    return {kind: reasons[kind] or lands[kind] for kind in KINDS}
+
+
+def lines(cells: Mapping[str, Cells]) -> Iterator[str]:
+    """The page: which are native, and then kind by kind what becomes of them."""
+    yield INTRODUCTION
+    yield f"| | {' | '.join(cells)} |"
+    yield f"| --- |{' --- |' * len(cells)}"
+    for kind in KINDS:
+        words = [cells[name][kind].partition(":")[0] for name in cells]
+        yield f"| [{kind}](#{kind.replace(' ', '-')}) | {' | '.join(words)} |"
+    for kind in KINDS:
+        yield f"\n## {kind}\n"
+        yield "| tracker | |"
+        yield "| --- | --- |"
+        for name in cells:
+            word, _, what = cells[name][kind].partition(": ")
+            yield f"| {name} | {word}: {what} |" if word != "native" else f"| {name} | {what} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
