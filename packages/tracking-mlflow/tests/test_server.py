@@ -18,6 +18,7 @@ from tracking_core.tracker import GeneralTracker
 from tracking_mlflow import MLflowTracker, read_run
 from tracking_mlflow.settings import imported
 
+from . import test_conformance
 from .server import Server
 
 NOW = 1_760_000_000.25
@@ -46,6 +47,7 @@ def address(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("address")
 class TestConformanceOnAServer(TrackerConformance):
     wall_time_resolution = 0.001
+    lands = test_conformance.TestConformance.lands
 
     def make(self, directory: Path) -> GeneralTracker:
         return MLflowTracker("conformance")

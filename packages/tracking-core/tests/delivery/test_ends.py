@@ -48,6 +48,27 @@ def test_however_training_ends_everything_is_delivered_and_the_run_ends_so(
     assert ledger.numbers == list(range(1, 101)) and ledger.ends == [status]
 
 
+LATE = """
+import atexit, threading
+class Last:
+    def __del__(self, tracking=tracking): tracking.log({"late": 1})
+last = sys.modules["somewhere"] = Last()
+def for_ever(log=tracking.log):
+    while True: log({"beside": 1})
+threading.Thread(target=for_ever, daemon=True).start()
+atexit.register(log, 101)
+"""
+
+
+def test_logging_while_the_interpreter_goes_down_hurts_nobody(lane: str, ledger: Ledger) -> None:
+    victim = Victim(lane, LOGGED + LATE, ledger=ledger)
+    # What atexit calls is called last in, first out: this was registered after the run's own end.
+    assert victim.end() == list(range(1, 102))
+    assert victim.process.returncode == 0 and "Traceback" not in victim.errors
+    wait_for(lambda: ledger.ends, "the native run's end")
+    assert ledger.numbers == list(range(1, 102)) and ledger.ends == ["finished"]
+
+
 def test_an_interrupt_inside_log_is_the_user_s_and_costs_nothing(lane: str, ledger: Ledger) -> None:
     body = "\nwith tracking:\n    try: log_for_ever()\n    finally: os.write(2, b'it was seen')\n"
     victim = Victim(lane, body, ledger=ledger)

@@ -239,6 +239,15 @@ def test_a_directory_that_is_deleted_in_the_middle_does_not_stop_training(
         assert any("'ledger'" in str(one.message) for one in said), "what is lost is said"
 
 
+SMALL_SEGMENTS = """
+import functools
+from tracking_core.delivery import journaled
+from tracking_core.journal import Writer
+class Small:
+    create = functools.partial(Writer.create, segment_bytes=1_000_000, mapped=False)
+journaled.Writer = Small
+"""
+
 FULL = """
 import resource, signal, warnings
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -260,16 +269,33 @@ def test_a_full_disk_costs_nothing_that_fits_into_memory(
     raise_ = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)"
     # Enough for the small files, and for a few of the records.
     body = FULL.replace("LIMIT,", "400_000,").replace("RAISE", raise_ if freed else "")
-    small = "from tracking_core.journal import Writer; import functools\n"
-    small += (
-        "from tracking_core.delivery import journaled\n"
-        "class Small:\n"
-        "    create = functools.partial(Writer.create, segment_bytes=1_000_000, mapped=False)\n"
-        "journaled.Writer = Small\n"
-    )
-    victim = Victim(lane, body, wrapper=small, ledger={"ledger": str(ledger)})
+    victim = Victim(lane, body, wrapper=SMALL_SEGMENTS, ledger={"ledger": str(ledger)})
     acknowledged = victim.end()
     assert acknowledged == list(range(1, 302)), victim.errors
+    assert ledger.numbers == acknowledged, victim.errors
+    assert ledger.ends == ["finished"]
+    assert "Traceback" not in victim.errors
+
+
+NO_MORE_FILES = """
+import resource, warnings
+warnings.simplefilter("always")
+tracking.flush(20)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = []
+try:
+    while True: held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError: pass
+for number in range(1, 301): log(number, text="x" * (300_000 if number % 50 == 0 else 9_000))
+for file in held: os.close(file)
+tracking.end_training(timeout=20)
+"""
+
+
+def test_a_process_that_may_open_no_more_files_loses_nothing(lane: str, ledger: Ledger) -> None:
+    victim = Victim(lane, NO_MORE_FILES, wrapper=SMALL_SEGMENTS, ledger=ledger)
+    acknowledged = victim.end()
+    assert acknowledged == list(range(1, 301)), victim.errors
     assert ledger.numbers == acknowledged, victim.errors
     assert ledger.ends == ["finished"]
     assert "Traceback" not in victim.errors
