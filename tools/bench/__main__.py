@@ -10,7 +10,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from . import backlog, log_cost, peers, start_up, training_loop
+from . import backlog, delivery_cost, log_cost, peers, start_up, training_loop
 from .figures import load
 
 SECTIONS = {
@@ -18,6 +18,7 @@ SECTIONS = {
     "start": start_up.measure,
     "loop": training_loop.measure,
     "backlog": backlog.measure,
+    "deliver": delivery_cost.measure,
 }
 COMPARED = ("msgspec", "accelerate", "torch", "tensorboard", "mlflow")
 
