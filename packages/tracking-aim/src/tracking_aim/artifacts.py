@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from aim.sdk.objects.artifact import Artifact
 
+from tracking_core.files import Unkept, copy_file, files_below
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
-__all__ = ["Artifacts", "Unkept", "inner_path"]
+__all__ = ["Artifacts", "inner_path"]
 
 LOCAL = "file://"
 LONGEST_PART = 255  # bytes, on every common file system
 SHORT_PART = 60  # characters, of at most four bytes
 
 _ALLOWED = re.compile(r"[^\x00-\x1f\x7f\\]")
-
-
-class Unkept(Exception):
-    """A file can't be kept, and never will be: it is gone, no file, or there is no place for it."""
 
 
 class Artifacts:
@@ -50,7 +45,7 @@ class Artifacts:
         if not file.directory:
             yield self._keep(file.path, _joined(folder, inner_path(os.path.basename(file.path))))
             return
-        for path in list(_files_below(file.path)):
+        for path in list(files_below(file.path)):
             inner = os.path.relpath(path, file.path).replace(os.sep, "/")
             yield self._keep(path, _joined(folder, inner_path(inner)))
 
@@ -79,43 +74,11 @@ class Artifacts:
             raise Unkept("it is no file, or gone")
         artifact = Artifact(path, uri=uri, name=name)
         if uri.startswith(LOCAL):
-            _copy(path, os.path.join(uri.removeprefix(LOCAL), *name.split("/")))
+            # Not Aim's own copying, which a death leaves half done.
+            copy_file(path, os.path.join(uri.removeprefix(LOCAL), *name.split("/")), name)
         else:
             artifact.upload(block=True)
         return artifact
-
-
-def _copy(path: str, target: str) -> None:
-    # Not Aim's own copying, which a death leaves half done.
-    unfinished = os.path.join(
-        os.path.dirname(target), f".{os.getpid()}-{threading.get_ident()}.part"
-    )
-    try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(path, unfinished)
-        os.replace(unfinished, target)
-    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise Unkept("another artifact has its place") from error
-    except OSError as error:
-        if error.filename == path:  # ours to read, and we can't
-            raise Unkept(str(error)) from error
-        raise
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
-
-
-def _files_below(directory: str) -> Iterator[str]:
-    seen = set()
-    for folder, inner, names in os.walk(directory, followlinks=True):
-        # A link may lead into a circle.
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner.sort()
-        yield from (os.path.join(folder, name) for name in sorted(names))
 
 
 def inner_path(path: str) -> str:

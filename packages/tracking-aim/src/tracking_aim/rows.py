@@ -11,7 +11,7 @@ from aim.storage.context import Context
 from aim.storage.treeutils import encode_tree
 
 from tracking_aim import objects
-from tracking_aim.artifacts import Artifacts, Unkept, inner_path
+from tracking_aim.artifacts import Artifacts, inner_path
 from tracking_aim.batch import Batch, Moment
 from tracking_aim.layout import (
     ABOUT,
@@ -27,6 +27,7 @@ from tracking_aim.layout import (
 )  # fmt: skip
 from tracking_core.encoding import csv_text
 from tracking_core.errors import UnfitValueError
+from tracking_core.files import Unkept
 from tracking_core.records import (
     Log,
     LoggedAudio,

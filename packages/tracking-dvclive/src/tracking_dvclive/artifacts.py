@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 
+from tracking_core.files import Unkept, copy_file, files_below
 from tracking_core.records import LoggedFile
-from tracking_dvclive.batch import copy_file
-from tracking_dvclive.layout import ARTIFACTS, files_below, path_in
+from tracking_dvclive.layout import ARTIFACTS, path_in
 from tracking_dvclive.names import inner_path
 
-__all__ = ["Unkept", "kept"]
-
-
-class Unkept(Exception):
-    """A file can't be kept, and never will be: it is gone, no file, or in another's place."""
+__all__ = ["kept"]
 
 
 def kept(run_dir: str, file: LoggedFile) -> tuple[str, list[str]]:
@@ -26,7 +22,7 @@ def kept(run_dir: str, file: LoggedFile) -> tuple[str, list[str]]:
     folder = "/".join(part for part in (ARTIFACTS, inner_path(file.artifact_path)) if part)
     if not file.directory:
         place = f"{folder}/{inner_path(os.path.basename(file.path))}"
-        _copy(file.path, path_in(run_dir, place), place)
+        copy_file(file.path, path_in(run_dir, place), place)
         return place, []
     if folder == ARTIFACTS:
         # DVC is given each entry of the artifacts by its name, so loose files get a folder.
@@ -37,21 +33,8 @@ def kept(run_dir: str, file: LoggedFile) -> tuple[str, list[str]]:
         inner = os.path.relpath(path, file.path).replace(os.sep, "/")
         place = f"{folder}/{inner_path(inner)}"
         try:
-            _copy(path, path_in(run_dir, place), place)
+            copy_file(path, path_in(run_dir, place), place)
         except Unkept as reason:
             left_out.append(str(reason))
     os.makedirs(path_in(run_dir, folder), exist_ok=True)
     return folder, left_out
-
-
-def _copy(source: str, path: str, place: str) -> None:
-    if not os.path.isfile(source):
-        raise Unkept(f"{source!r} is no file, or gone")
-    try:
-        copy_file(source, path)
-    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        raise Unkept(f"{place!r} is already something else") from error
-    except OSError as error:
-        if error.filename == source:  # ours to read, and we can't
-            raise Unkept(str(error)) from error
-        raise

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["Batch", "copy_file", "json_bytes", "replace_file"]
+__all__ = ["Batch", "json_bytes", "replace_file"]
 
 
 class Batch:
@@ -91,12 +90,6 @@ def replace_file(path: str, data: bytes) -> None:
     """Make `data` the whole content of `path`: others see the old or the new one, never a part."""
     with _replacing(path) as unfinished, open(unfinished, "wb", buffering=0) as file:
         _write_all(file.fileno(), data)
-
-
-def copy_file(source: str, path: str) -> None:
-    """`replace_file` with the content of `source`."""
-    with _replacing(path) as unfinished:
-        shutil.copyfile(source, unfinished)
 
 
 @contextmanager

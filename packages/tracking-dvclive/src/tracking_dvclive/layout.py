@@ -8,11 +8,10 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
 
 __all__ = [
     "ARTIFACTS", "IMAGES", "INDEX", "MEDIA", "METRICS", "METRICS_FILE", "NOTES", "OURS",
-    "PARAMS_FILE", "PLOTS", "SHOWN_NOTES", "claim", "clear", "files_below", "first_free", "give_back", "holds_a_run",
+    "PARAMS_FILE", "PLOTS", "SHOWN_NOTES", "claim", "clear", "first_free", "give_back", "holds_a_run",
     "path_in",
 ]  # fmt: skip
 
@@ -76,16 +75,3 @@ def clear(directory: str) -> None:
     for folder in (OURS, MEDIA):
         shutil.rmtree(os.path.join(directory, folder), ignore_errors=True)
     claim(directory)
-
-
-def files_below(directory: str, leave_out: str = "") -> Iterator[str]:
-    """The paths of all files below `directory`, in order; links are followed, but in no circle."""
-    seen = {os.path.realpath(leave_out)} if leave_out else set()
-    for folder, inner, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner.sort()
-        yield from (os.path.join(folder, name) for name in sorted(names))

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tracking_core.files import files_below
 from tracking_dvclive import layout, native
 from tracking_dvclive.batch import json_bytes, replace_file
 from tracking_dvclive.history import read_history
@@ -130,7 +131,7 @@ def _index(directory: str) -> set[str]:
 
 def _metric_names(directory: str) -> list[str]:
     top = path_in(directory, layout.METRICS)
-    paths = (os.path.relpath(path, top) for path in layout.files_below(top))
+    paths = (os.path.relpath(path, top) for path in files_below(top))
     return [path[: -len(".tsv")].replace(os.sep, "/") for path in paths if path.endswith(".tsv")]
 
 

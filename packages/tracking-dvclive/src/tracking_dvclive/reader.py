@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from tracking_core.files import files_below
 from tracking_core.records import (
     Config,
     End,
@@ -19,7 +20,7 @@ from tracking_core.records import (
 )
 from tracking_dvclive import layout
 from tracking_dvclive.history import read_history
-from tracking_dvclive.layout import files_below, path_in
+from tracking_dvclive.layout import path_in
 from tracking_dvclive.media import medium_from
 from tracking_dvclive.names import key_of
 from tracking_dvclive.notes import Notes, read_notes

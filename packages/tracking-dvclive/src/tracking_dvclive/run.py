@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from tracking_core.files import Unkept
 from tracking_core.records import (
     Config,
     Log,
@@ -25,7 +26,7 @@ from tracking_core.records import (
 )
 from tracking_core.rejections import say
 from tracking_dvclive import layout, native
-from tracking_dvclive.artifacts import Unkept, kept
+from tracking_dvclive.artifacts import kept
 from tracking_dvclive.batch import Batch, json_bytes
 from tracking_dvclive.history import header, line, milliseconds
 from tracking_dvclive.layout import path_in

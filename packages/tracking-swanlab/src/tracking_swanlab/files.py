@@ -9,25 +9,20 @@ import itertools
 import json
 import math
 import os
-import shutil
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tracking_core.files import Unkept, copy_file, files_below, whole_file
 from tracking_core.records import LoggedFile
 from tracking_swanlab.names import inner_path
 
-__all__ = ["CONFIG", "TRUTH", "Files", "Unkept", "truth_of"]
+__all__ = ["CONFIG", "TRUTH", "Files", "truth_of"]
 
 CONFIG = "config.yaml"
 TRUTH = "tracking.json"
 MOST_TAGS = 30
 LONGEST_TAG = 512
-
-
-class Unkept(Exception):
-    """A file can't be kept, and never will be: it is gone, no file, or in another's place."""
 
 
 class Files:
@@ -67,11 +62,11 @@ class Files:
             "tags_time": self.tags_time,
             "keys": self.keys,
         }
-        self._replace(TRUTH, json.dumps(truth))
+        self._write(TRUTH, json.dumps(truth).encode())
         if self.config:
             shown = {key: _shown(value) for key, value in {**others, **self.config}.items()}
             order = {key: number for number, key in enumerate(shown)}
-            self._replace(CONFIG, dump_config(format_config(shown, order)))
+            self._write(CONFIG, dump_config(format_config(shown, order)).encode())
 
     def labels(self) -> list[str]:
         """The tags as SwanLab has them: at most 30 labels."""
@@ -91,7 +86,7 @@ class Files:
             ], []
         places, left_out = [], []
         # Listed before the first copy, in case the run lies in the directory itself.
-        for path in list(self._files_below(file.path)):
+        for path in list(files_below(file.path, leave_out=str(self.folder))):
             inner = os.path.relpath(path, file.path)
             try:
                 places.append(self._copy(path, f"{file.artifact_path}/{inner}"))
@@ -108,51 +103,18 @@ class Files:
             if target.is_file() and target.read_bytes() == data:
                 return place  # the same row, delivered again
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._finished(target, lambda unfinished: unfinished.write_bytes(data))
+                self._write(place, data)
                 return place
         raise AssertionError("the numbers have ended")
 
     def _copy(self, path: str, wanted: str) -> str:
         place = inner_path(wanted)
-        if not os.path.isfile(path):
-            raise Unkept(f"{path!r} is no file, or gone")
-        target = self.folder / place
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._finished(target, lambda unfinished: shutil.copyfile(path, unfinished))
-        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise Unkept(f"{place!r} is already something else") from error
-        except OSError as error:
-            if error.filename == path:  # ours to read, and we can't
-                raise Unkept(str(error)) from error
-            raise
+        copy_file(path, str(self.folder / place), place)
         return place
 
-    def _replace(self, name: str, text: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        data = text.encode("utf-8")
-        self._finished(self.folder / name, lambda unfinished: unfinished.write_bytes(data))
-
-    def _finished(self, target: Path, fill: Any) -> None:
-        unfinished = target.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
-        try:
-            fill(unfinished)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-    def _files_below(self, directory: str) -> Iterator[str]:
-        seen = {os.path.realpath(self.folder)}
-        for folder, inner, names in os.walk(directory, followlinks=True):
-            # A link may lead into a circle.
-            real = os.path.realpath(folder)
-            if real in seen:
-                inner.clear()
-                continue
-            seen.add(real)
-            inner.sort()
-            yield from (os.path.join(folder, name) for name in sorted(names))
+    def _write(self, place: str, data: bytes) -> None:
+        with whole_file(str(self.folder / place)) as unfinished:
+            Path(unfinished).write_bytes(data)
 
 
 def truth_of(folder: Path) -> dict[str, Any]:

@@ -29,8 +29,9 @@ from swanlab.proto.swanlab.metric.data.v1.data_pb2 import (
 from swanlab.proto.swanlab.record.v1.record_pb2 import Record
 from swanlab.proto.swanlab.save.v1.save_pb2 import SavePolicy, SaveRecord, SaveType
 
+from tracking_core.files import Unkept
 from tracking_core.records import Log, LoggedFile, flat, media_list
-from tracking_swanlab.files import Files, Unkept
+from tracking_swanlab.files import Files
 from tracking_swanlab.media import MOST_ITEMS, encoded, kept
 from tracking_swanlab.names import LONGEST_KEY, companion, fitted, split_companion
 from tracking_swanlab.run_file import records_of

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shutil
-import threading
-from collections.abc import Iterator
 
+from tracking_core.files import Unkept, copy_file, files_below
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
-__all__ = ["FOLDER", "Artifacts", "Unkept", "inner_path"]
+__all__ = ["FOLDER", "Artifacts", "inner_path"]
 
 FOLDER = "artifacts"
 
@@ -22,10 +20,6 @@ _ALLOWED = re.compile(
 )
 LONGEST_PART = 255  # bytes, on every common file system
 SHORT_PART = 60  # characters, of at most four bytes
-
-
-class Unkept(Exception):
-    """A file can't be kept, and never will be: it is gone, no file, or in another's place."""
 
 
 class Artifacts:
@@ -45,14 +39,15 @@ class Artifacts:
         folder = "/".join(part for part in (FOLDER, inner_path(file.artifact_path)) if part)
         if not file.directory:
             place = f"{folder}/{inner_path(os.path.basename(file.path))}"
-            self._copy(file.path, place)
+            copy_file(file.path, self._path(place), place)
             return place, []
         left_out = []
         # Listed before the first copy, in case the run lies in the directory itself.
-        for path in list(self._files_below(file.path)):
+        for path in list(files_below(file.path, leave_out=self._root)):
+            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
+            place = f"{folder}/{inner_path(inner)}"
             try:
-                inner = os.path.relpath(path, file.path).replace(os.sep, "/")
-                self._copy(path, f"{folder}/{inner_path(inner)}")
+                copy_file(path, self._path(place), place)
             except Unkept as reason:
                 left_out.append(str(reason))
         os.makedirs(self._path(folder), exist_ok=True)
@@ -75,39 +70,8 @@ class Artifacts:
             return place
         raise AssertionError("the numbers have ended")
 
-    def _copy(self, path: str, place: str) -> None:
-        if not os.path.isfile(path):
-            raise Unkept(f"{path!r} is no file, or gone")
-        target = self._path(place)
-        unfinished = os.path.join(self._root, f".{os.getpid()}-{threading.get_ident()}.part")
-        try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copyfile(path, unfinished)
-            os.replace(unfinished, target)
-        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise Unkept(f"{place!r} is already something else") from error
-        except OSError as error:
-            if error.filename == path:  # ours to read, and we can't
-                raise Unkept(str(error)) from error
-            raise
-        finally:
-            if os.path.exists(unfinished):
-                os.remove(unfinished)
-
     def _path(self, place: str) -> str:
         return os.path.join(self._run_dir, *place.split("/"))
-
-    def _files_below(self, directory: str) -> Iterator[str]:
-        seen = {os.path.realpath(self._root)}
-        for folder, inner, names in os.walk(directory, followlinks=True):
-            # A link may lead into a circle.
-            real = os.path.realpath(folder)
-            if real in seen:
-                inner.clear()
-                continue
-            seen.add(real)
-            inner.sort()
-            yield from (os.path.join(folder, name) for name in sorted(names))
 
 
 def inner_path(path: str) -> str:

@@ -17,6 +17,7 @@ from tensorboard.compat.proto import (
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from tracking_core.encoding import audio_file, csv_text, image_file, markdown, video_file
+from tracking_core.files import Unkept
 from tracking_core.records import (
     Config,
     End,
@@ -35,7 +36,7 @@ from tracking_core.records import (
     flat,
 )
 from tracking_tensorboard import tags
-from tracking_tensorboard.artifacts import Artifacts, Unkept
+from tracking_tensorboard.artifacts import Artifacts
 from tracking_tensorboard.tags import tag_of
 
 __all__ = ["Summaries"]

@@ -11,13 +11,12 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tracking_core.encoding import audio_file, image_file, video_file
+from tracking_core.files import Unkept, copy_file, files_below, whole_file
 from tracking_core.records import (
     LoggedAudio,
     LoggedFile,
@@ -29,15 +28,11 @@ from tracking_core.records import (
 )
 from tracking_wandb.names import file_name, folder_names
 
-__all__ = ["ARTIFACTS", "Files", "Unkept", "medium_json"]
+__all__ = ["ARTIFACTS", "Files", "medium_json"]
 
 ARTIFACTS = "artifacts"
 MOST_BINS = 512  # what W&B draws
 VIDEOS = ("gif", "mp4", "webm", "ogg")  # what W&B plays
-
-
-class Unkept(Exception):
-    """A file can't be kept, and never will be: it is gone, or in another's place."""
 
 
 class Files:
@@ -71,46 +66,22 @@ class Files:
             self._copy(file.path, place)
             return place, []
         left_out = []
-        for inner in _files_below(file.path, self.directory):
+        for path in list(files_below(file.path, leave_out=self.directory)):
+            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
             try:
-                place = f"{folder}/{folder_names(inner.replace(os.sep, '/'))}"
-                self._copy(os.path.join(file.path, inner), place)
+                self._copy(path, f"{folder}/{folder_names(inner)}")
             except Unkept as reason:
                 left_out.append(str(reason))
         os.makedirs(os.path.join(self.directory, folder), exist_ok=True)
         return f"{folder}/", left_out
 
-    def _write(self, path: str, data: bytes) -> None:
-        with self._finished(path) as unfinished, open(unfinished, "wb") as file:
-            file.write(data)
+    def _write(self, place: str, data: bytes) -> None:
+        with whole_file(os.path.join(self.directory, place)) as unfinished:
+            Path(unfinished).write_bytes(data)
+        self.new.append(place)
 
     def _copy(self, path: str, place: str) -> None:
-        if not os.path.isfile(path):
-            raise Unkept(f"{path!r} is no file, or gone")
-        try:
-            with self._finished(place) as unfinished:
-                shutil.copyfile(path, unfinished)
-        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-            raise Unkept(f"{place!r} is already something else") from error
-        except OSError as error:
-            if error.filename == path:  # ours to read, and we can't
-                raise Unkept(str(error)) from error
-            raise
-
-    @contextmanager
-    def _finished(self, place: str) -> Iterator[str]:
-        """A path to write to; what is there in the end gets to its `place` whole."""
-        target = os.path.join(self.directory, place)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        unfinished = os.path.join(
-            os.path.dirname(target), f".{os.getpid()}-{threading.get_ident()}.part"
-        )
-        try:
-            yield unfinished
-            os.replace(unfinished, target)
-        finally:
-            if os.path.exists(unfinished):
-                os.remove(unfinished)
+        copy_file(path, os.path.join(self.directory, place), place)
         self.new.append(place)
 
 
@@ -226,17 +197,3 @@ def _table(key: str, table: LoggedTable, step: int, files: Files) -> dict[str, A
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _files_below(directory: str, leave_out: str) -> list[str]:
-    """Paths from `directory` of all files below it; links are what they point to."""
-    found, seen = [], {os.path.realpath(leave_out)}
-    for folder, inner, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads into a circle, or our own files
-            inner.clear()
-            continue
-        seen.add(real)
-        inner.sort()
-        found += [os.path.relpath(os.path.join(folder, name), directory) for name in sorted(names)]
-    return found

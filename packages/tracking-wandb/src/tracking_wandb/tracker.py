@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.files import Unkept
 from tracking_core.records import (
     Config,
     End,
@@ -26,7 +27,7 @@ from tracking_core.rejections import say
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_wandb import names
 from tracking_wandb.config import Entries
-from tracking_wandb.media import Files, Unkept, medium_json
+from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import Rows, files_message, text_of
 from tracking_wandb.service import Service, upload_trouble
