@@ -401,3 +401,31 @@ def test_a_hung_thread_that_wakes_up_after_the_end_takes_nothing_twice(
     Tracking.recover(tracking.run_dir)
     assert duplicates(ledger.numbers) == 0 and ledger.numbers == [1]
     assert ledger.ends == ["finished"]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"), [("start", "did not start"), ("deliver", "does not take")]
+)
+def test_trouble_is_said_once_while_the_run_goes_on(
+    lane: str,
+    ledger: Ledger,
+    other: Ledger,
+    method: str,
+    words: str,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tracking_core.delivery.watch.SECONDS_BETWEEN_LOOKS", 0.02)
+    ledger.order(method, "down")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tracking = started(lane, ledger, other)
+        tracking.log({"n": 1})
+        wait_for(lambda: said, "the warning")
+        wait_for(lambda: ledger.tried(method) > 5, "some more tries")
+        (message,) = {str(one.message) for one in said}
+        assert len(said) == 1
+        assert f"tracker 'ledger' {words}" in message and "what is logged is kept" in message
+        ledger.withdraw(method)
+        tracking.end_training()
+    assert len(said) == 1 and ledger.numbers == other.numbers == [1]

@@ -30,6 +30,7 @@ from tracking_core.delivery.notes import (
     write_manifest,
 )
 from tracking_core.delivery.supervisor import Supervisor
+from tracking_core.delivery.watch import Watch
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError, NotStartedError
 from tracking_core.journal import Blobs, Durability, Writer
@@ -167,6 +168,7 @@ class JournaledLanes:
             if remote
             else None
         )
+        self._watch = Watch(self.status)
 
     @property
     def run_dir(self) -> Path:
@@ -186,6 +188,7 @@ class JournaledLanes:
             threading.Thread(target=worker.run, name=f"tracking-{name}", daemon=True).start()
         if self._supervisor is not None:
             self._supervisor.start()
+        self._watch.start()
 
     # --- the training thread ---
 
@@ -266,6 +269,7 @@ class JournaledLanes:
 
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout
+        self._watch.stop()
         self.put(End(status, time.time()))
         if self._supervisor is not None and not self._wait(self._all_written, SECONDS_FOR_THE_DISK):
             self._take_over(deadline)
