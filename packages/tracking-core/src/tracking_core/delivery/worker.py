@@ -117,6 +117,7 @@ class Worker:
         self._alone_lock = alone
         self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
         self._state: LaneState = "ended" if before.state == "ended" else "starting"
+        self._over = False
         self._last_error: str | None = None
         self._busy_since: float | None = None
         self._noted = float("-inf")
@@ -143,8 +144,8 @@ class Worker:
 
     @property
     def done(self) -> bool:
-        """Whether the native run has ended, or nothing more is tried."""
-        return self._state in ("ended", "stopped")
+        """Whether the native run has ended, or nothing more is tried, and that is on disk."""
+        return self._over
 
     def nudge(self) -> None:
         """Look at the journal now."""
@@ -198,10 +199,11 @@ class Worker:
             # The journal itself can't be read: it is left as it is for a person to look at.
             self._trouble(error)
         finally:
-            if self._state != "ended":
-                self._state = "stopped"
-            self._note(now=True)
+            # On disk before anybody sees it here: whoever does may recover the run at once.
+            final: LaneState = "ended" if self._state == "ended" else "stopped"
+            self._note(now=True, state=final)
             self._cursor.close()
+            self._state, self._over = final, True
 
     def _start(self) -> bool:
         backoff = self._backoff()
@@ -472,7 +474,7 @@ class Worker:
             if lock is not None and got:
                 lock.release()
 
-    def _note(self, *, now: bool = False) -> None:
+    def _note(self, *, now: bool = False, state: LaneState | None = None) -> None:
         if not now and time.monotonic() - self._noted < SECONDS_BETWEEN_NOTES:
             return
         with self._note_lock:
@@ -480,7 +482,7 @@ class Worker:
             counts = {} if self._tracker is None else self._tracker.rejections.counts
             identity: dict[str, Plain] = self._identity
             note = WorkerNote(
-                state=self._state_now(),
+                state=state or self._state_now(),
                 identity=identity,
                 delivered=self._delivered,
                 failed=self._failed,
