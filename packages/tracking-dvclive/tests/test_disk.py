@@ -1,62 +1,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
 
 from tracking_core import TrackingWarning
 from tracking_core.records import (
-    Log,
     LoggedImage,
 )
 from tracking_core.testing import Seen
 from tracking_dvclive import DVCLiveTracker, read_run
 
-# Without types, as dvclive is.
-Live: Any = import_module("dvclive").Live
-load_yaml: Any = import_module("dvclive.serialize").load_yaml
-parse_metrics: Any = import_module("dvclive.utils").parse_metrics
-parse_tsv: Any = import_module("dvclive.utils").parse_tsv
-
-WALL_TIME = 1_760_000_000.25
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = tmp_path / "cwd"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-
-
-def started(directory: Path | str = "dvclive", **kwargs: Any) -> DVCLiveTracker:
-    tracker = DVCLiveTracker(dir=str(directory), **kwargs)
-    tracker.start()
-    return tracker
-
-
-def row(step: int, **values: Any) -> Log:
-    return Log(values, step, step, WALL_TIME + step)
-
-
-def in_another_process(script: str, *arguments: object, **environment: str) -> str:
-    """What `script` prints. It may die: whoever calls this looks at what it left."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
+from .runs import in_another_process, row, started
 
 
 def in_git(directory: Path) -> None:

@@ -1,45 +1,19 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
 
 from tracking_core import Audio
 from tracking_core.records import (
-    Log,
     LoggedImage,
 )
 from tracking_core.testing import Seen
-from tracking_dvclive import DVCLiveTracker, read_run
+from tracking_dvclive import read_run
 
-# Without types, as dvclive is.
-Live: Any = import_module("dvclive").Live
-load_yaml: Any = import_module("dvclive.serialize").load_yaml
-parse_metrics: Any = import_module("dvclive.utils").parse_metrics
-parse_tsv: Any = import_module("dvclive.utils").parse_tsv
-
-WALL_TIME = 1_760_000_000.25
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = tmp_path / "cwd"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-
-
-def started(directory: Path | str = "dvclive", **kwargs: Any) -> DVCLiveTracker:
-    tracker = DVCLiveTracker(dir=str(directory), **kwargs)
-    tracker.start()
-    return tracker
-
-
-def row(step: int, **values: Any) -> Log:
-    return Log(values, step, step, WALL_TIME + step)
+from .runs import WALL_TIME, Live, row, started
 
 
 def test_a_directory_without_a_run_is_said_to_be_none(tmp_path: Path) -> None:
