@@ -1,14 +1,20 @@
-"""Files that a tracker keeps copies of: found below a directory, and copied whole or not at all."""
+"""Files that a tracker keeps copies of: found, named, and copied whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Unkept", "copy_file", "files_below", "whole_file"]
+from tracking_core.names import escape, shortened
+
+__all__ = ["Unkept", "copy_file", "files_below", "inner_path", "whole_file"]
+
+LONGEST_PART = 255  # bytes, on every common file system
+SHORT_PART = 60  # characters, of at most four bytes
 
 
 class Unkept(Exception):
@@ -72,3 +78,24 @@ def files_below(directory: str, leave_out: str | None = None) -> Iterator[str]:
         seen.add(real)
         inner.sort()
         yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def inner_path(path: str, allowed: re.Pattern[str]) -> str:
+    """`path` as one that stays below where it is put, with slashes; what is harmless is kept.
+
+    Every part is written in what `allowed` matches (`tracking_core.names.escape`), and cut where no
+    common file system would take it.
+
+    >>> any_character = re.compile(".")
+    >>> inner_path("/models//best/", any_character), inner_path("../up", any_character)
+    ('models/best', '_x2E__x2E_/up')
+    """
+    parts = path.replace(os.sep, "/").split("/")
+    return "/".join(_part(part, allowed) for part in parts if part not in ("", os.curdir))
+
+
+def _part(name: str, allowed: re.Pattern[str]) -> str:
+    if name == os.pardir:
+        return "_x2E_" * 2
+    name = escape(name, allowed)
+    return shortened(name, SHORT_PART) if len(os.fsencode(name)) > LONGEST_PART else name

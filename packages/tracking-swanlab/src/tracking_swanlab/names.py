@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import lru_cache
 
+from tracking_core import files
 from tracking_core.names import escape, shortened, unescape
 
 __all__ = ["companion", "fitted", "inner_path", "parts_of", "split_companion", "whole_path"]
@@ -18,8 +18,6 @@ LONGEST_KEY = 480  # SwanLab takes 512, and a companion's ending has to fit
 
 _COMPANION = "/_x_"  # no fitted key holds this: `escape` takes care of what looks like an escape
 _PART = re.compile(r'[^\x00-\x1f\x7f<>:"|?*\\#%]')
-LONGEST_PART = 255  # bytes, on every common file system
-SHORT_PART = 60  # characters, of at most four bytes
 _OF_THE_LIBRARY = re.compile(
     r"\A(?=(?:config\.yaml|requirements\.txt|conda\.yaml|swanlab-metadata\.json|tracking\.json)\Z)."
 )
@@ -64,19 +62,12 @@ def inner_path(path: str) -> str:
     >>> inner_path("/models//best/"), inner_path("../up"), inner_path("config.yaml")
     ('models/best', '_x2E__x2E_/up', '_x63_onfig.yaml')
     """
-    parts = [part for part in path.replace(os.sep, "/").split("/") if part not in ("", os.curdir)]
-    if len(parts) == 1 and (own := _OF_THE_LIBRARY.match(parts[0])):
-        return f"_x{ord(own[0]):X}_{parts[0][1:]}"
-    return "/".join(map(_part, parts))
+    inner = files.inner_path(path, _PART)
+    if own := _OF_THE_LIBRARY.match(inner):
+        return f"_x{ord(own[0]):X}_{inner[1:]}"
+    return inner
 
 
 def whole_path(path: str) -> str:
     """The path that `inner_path` was given, but for slashes that said nothing."""
     return unescape(path)
-
-
-def _part(name: str) -> str:
-    if name == os.pardir:
-        return "_x2E_" * 2
-    name = escape(name, _PART)
-    return shortened(name, SHORT_PART) if len(os.fsencode(name)) > LONGEST_PART else name

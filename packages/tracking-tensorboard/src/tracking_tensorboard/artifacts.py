@@ -6,8 +6,8 @@ import itertools
 import os
 import re
 
+from tracking_core import files
 from tracking_core.files import Unkept, copy_file, files_below
-from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
 __all__ = ["FOLDER", "Artifacts", "inner_path"]
@@ -18,8 +18,6 @@ FOLDER = "artifacts"
 _ALLOWED = re.compile(
     r'(?!tfevents)[^\x00-\x1f<>:"|?*\\]' if os.name == "nt" else r"(?!tfevents)[^\x00]"
 )
-LONGEST_PART = 255  # bytes, on every common file system
-SHORT_PART = 60  # characters, of at most four bytes
 
 
 class Artifacts:
@@ -75,17 +73,5 @@ class Artifacts:
 
 
 def inner_path(path: str) -> str:
-    """`path` as one that stays below where it is put, with slashes; what is harmless is kept.
-
-    >>> inner_path("/models//best/"), inner_path("../up")
-    ('models/best', '_x2E__x2E_/up')
-    """
-    parts = path.replace(os.sep, "/").split("/")
-    return "/".join(_part(part) for part in parts if part not in ("", os.curdir))
-
-
-def _part(name: str) -> str:
-    if name == os.pardir:
-        return "_x2E_" * 2
-    name = escape(name, _ALLOWED)
-    return shortened(name, SHORT_PART) if len(os.fsencode(name)) > LONGEST_PART else name
+    """`path` as one that stays below where it is put, with slashes; what is harmless is kept."""
+    return files.inner_path(path, _ALLOWED)
