@@ -162,7 +162,11 @@ class GeneralTracker:
         self.store_init_configuration({"tags": capture_tags(tags)})
 
     def identity(self) -> dict[str, Plain]:
-        """Plain data that names the native run, for `resume` to find it again."""
+        """Plain data that names the native run, for `resume` to find it again.
+
+        A tracker that chooses its run's name itself may say it before `start` already: `resume`
+        then gets it, whether or not a process lived long enough to begin that run.
+        """
         return {}
 
     def resume(self, identity: Mapping[str, Plain]) -> None:

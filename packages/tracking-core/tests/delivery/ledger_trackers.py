@@ -34,7 +34,8 @@ class LedgerTracker(RecordTracker):
 
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
     a ConnectionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
-    gone. A record whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`.
+    gone; `begun` is the moment in which `start` has begun the native run and not returned. A record
+    whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`.
     """
 
     name = "ledger"
@@ -54,12 +55,13 @@ class LedgerTracker(RecordTracker):
         self.ledger = Path(ledger)
         self.poison, self.how, self.pause = poison, how, pause
         self.kwargs = kwargs
-        self.native = ""
+        self.native = uuid.uuid4().hex  # chosen here: a run that is begun twice is one run
+        self.resumed = self.started = False
         self.ended_at: float | None = None
 
     @property
     def tracker(self) -> str:
-        if not self.native:
+        if not self.started:
             raise AttributeError("not started")
         return self.native
 
@@ -67,14 +69,14 @@ class LedgerTracker(RecordTracker):
         return {"native": self.native}
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
-        self.native = str(identity["native"])
+        self.native, self.resumed = str(identity["native"]), True
 
     def start(self) -> None:
         self._obey("start")
-        resumed = bool(self.native)
-        self.native = self.native or uuid.uuid4().hex
         # A predecessor may have been killed in the middle of a line.
-        self._write({"start": self.native, "resumed": resumed}, before=b"\n")
+        self._write({"start": self.native, "resumed": self.resumed}, before=b"\n")
+        self._obey("begun")
+        self.started = True
 
     def deliver(self, records: Sequence[Record]) -> None:
         self._obey("deliver")

@@ -86,6 +86,16 @@ def test_a_start_that_kills_the_interpreter_blames_no_record(ledger: Ledger, oth
     assert all(one.failed == 0 for one in tracking.status().values())
 
 
+def test_a_death_in_the_middle_of_the_start_leaves_no_second_native_run(ledger: Ledger) -> None:
+    ledger.order("begun", "killed")
+    tracking = started("process", ledger)
+    tracking.log({"n": 1})
+    wait_for(lambda: ledger.tried("begun") > 1, "a successor that dies in the same place")
+    ledger.withdraw("begun")
+    tracking.end_training()
+    assert len(ledger.natives) == 1 and ledger.numbers == [1] and ledger.ends == ["finished"]
+
+
 def test_signals_of_a_batch_system_end_the_training_and_not_the_delivery(tmp_path: Path) -> None:
     book = Ledger(tmp_path / "ledger")
     victim = Victim("process", ledger={"ledger": str(book), "pause": 0.05})

@@ -212,7 +212,7 @@ class Worker:
             try:
                 with self._busy():
                     self._tracker = self._build()
-                    if self._identity:
+                    if self._identity or self._named_before_it_exists():
                         self._tracker.resume(self._identity)
                     self._tracker.start()
             except BaseException as error:
@@ -229,6 +229,20 @@ class Worker:
                 self.started.set()
                 return True
         return False
+
+    def _named_before_it_exists(self) -> bool:
+        """Whether the tracker says already which run `start` will begin, and that is on disk.
+
+        A process that dies between the beginning of a native run and the note of it would leave
+        that run behind, empty, and its successor would begin another one.
+        """
+        assert self._tracker is not None, "it was built before"
+        # For most only `start` can tell, and before it some say so by raising.
+        with contextlib.suppress(Exception):
+            identity = dict(self._tracker.identity())
+            self._identity = identity if travels(identity) else {}
+            self._note(now=bool(self._identity))
+        return bool(self._identity)
 
     def _identify(self) -> None:
         """Remember which native run this is; a tracker that can't say it begins another one."""
