@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+"""Checks every convention that the packages of this repository keep.
+
+    python3 tools/dev.py check-packages          names what is not as it should be
+    python3 tools/dev.py check-packages --fix    and writes anew what can be derived
+
+Derived are the table of packages in the README, the list of releases in the CHANGELOG, and each
+package's copy of the LICENSE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import changelogs
+from monorepo import CORE, PYTHONS, ROOT, Package, packages
+
+# What the top of the repository shows; what a user adds beside it is not ours.
+README = ROOT / "README.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
+VALUES = ROOT / "docs" / "values.md"
+BEGIN, END = "<!-- packages -->", "<!-- /packages -->"
+
+NAME = re.compile(r"tracking-[a-z0-9]+(-[a-z0-9]+)*")
+NAMELESS_ROOMS = {"common", "helpers", "manager", "misc", "util", "utils"}
+UNRELEASABLE = "0.0."  # a version of a package that is being written
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be.
+
+    Attributes:
+        place: the file or folder.
+        what: what is wrong there, and what would be right.
+        fix: does that, where it can be derived.
+    """
+
+    place: Path
+    what: str
+    fix: Callable[[], object] | None = None
+
+
+Findings = Iterator[Finding]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fix", action="store_true", help="write anew what can be derived")
+    fix = parser.parse_args(arguments).fix
+    left = 0
+    for finding in all_findings():
+        if fix and finding.fix is not None:
+            finding.fix()
+            print(f"{finding.place.relative_to(ROOT)}: written anew")
+        else:
+            left += 1
+            remedy = " (--fix does it)" if finding.fix is not None else ""
+            print(f"{finding.place.relative_to(ROOT)}: {finding.what}{remedy}")
+    return 1 if left else 0
+
+
+def all_findings() -> Findings:
+    """What is wrong anywhere."""
+    everything = packages()
+    for one in everything:
+        for check in CHECKS:
+            yield from check(one)
+    yield from table_of_packages(everything)
+    yield from list_of_releases(everything)
+
+
+# --- one package ---
+
+
+def names(package: Package) -> Findings:
+    """The distribution, the folder, the module and the tracker have one name."""
+    file = package.folder / "pyproject.toml"
+    if not NAME.fullmatch(package.name):
+        yield Finding(package.folder, "a package is called tracking-<name>, in small letters")
+    if package.project.get("name") != package.name:
+        yield Finding(file, f"project.name must be that of the folder, {package.name!r}")
+    if not (package.source / "__init__.py").is_file():
+        yield Finding(package.folder, f"the module src/{package.module} is missing")
+    if not package.version:
+        yield Finding(package.source, '__about__.py must say __version__ = "X.Y.Z"')
+    for path in sorted(package.source.rglob("*.py")):
+        if path.stem in NAMELESS_ROOMS or path.parent.name in NAMELESS_ROOMS:
+            yield Finding(path, "name the module after what it is about")
+
+
+def metadata(package: Package) -> Findings:
+    """What is the same in all: the build, the licence, the Pythons, the types."""
+    file = package.folder / "pyproject.toml"
+    project = package.project
+    wanted = {
+        "readme": "README.md",
+        "license": "Apache-2.0",
+        "license-files": ["LICENSE"],
+        "dynamic": ["version"],
+    }
+    for key, value in wanted.items():
+        if project.get(key) != value:
+            yield Finding(file, f"project.{key} must be {value!r}")
+    if package.metadata.get("build-system", {}).get("build-backend") != "hatchling.build":
+        yield Finding(file, "it must be built with hatchling.build")
+    if not project.get("description") or project["description"].endswith("."):
+        yield Finding(file, "project.description must be a sentence without its full stop")
+    if not re.match(r">=3\.\d+", project.get("requires-python", "")):
+        yield Finding(file, f"project.requires-python must begin with >={PYTHONS[0]}")
+    classifier = "Programming Language :: Python :: 3."
+    said = [one for one in project.get("classifiers", []) if one.startswith(classifier)]
+    known = [f"Programming Language :: Python :: {version}" for version in package.pythons]
+    if said != known:
+        yield Finding(file, f"of requires-python these classifiers follow: {', '.join(known)}")
+    if "Typing :: Typed" not in project.get("classifiers", []):
+        yield Finding(file, "the classifier 'Typing :: Typed' is missing")
+    if not (package.source / "py.typed").is_file():
+        yield Finding(package.source, "py.typed is missing: users' type checkers look for it")
+    if not package.test_requirements:
+        yield Finding(file, "the dependency group 'test' must name what the tests need")
+
+
+def requirements(package: Package) -> Findings:
+    """A tracker needs the core and its own library, both within bounds, and no other tracker."""
+    file = package.folder / "pyproject.toml"
+    siblings = {one.name for one in packages()} - {CORE}
+    for other in siblings & package.requirements.keys():
+        yield Finding(file, f"a package must not need {other}")
+    if package.name == CORE:
+        return
+    for distribution in [CORE, *own_library(package)]:
+        bounds = package.requirements.get(distribution)
+        if bounds is None:
+            yield Finding(file, f"it must need {distribution}")
+        elif not re.search(r">=?\s*\d", bounds) or not re.search(r"<\s*\d", bounds):
+            yield Finding(file, f"{distribution} needs a lowest and a highest version: >=A,<B")
+    core = next((one.version for one in packages() if one.name == CORE), "")
+    if core and not admits(package.requirements.get(CORE, ""), core):
+        yield Finding(file, f"the {CORE} of this tree is {core}, and {package.name} forbids it")
+
+
+def own_library(package: Package) -> list[str]:
+    """The distribution that the package makes a tracker of; none if it needs none."""
+    return [name.lower().replace("_", "-") for name in package.libraries[:1]]
+
+
+def admits(bounds: str, version: str) -> bool:
+    """Whether plain bounds such as ``>=0.1,<0.2`` take a version of numbers."""
+    compare: dict[str, Callable[[list[int], list[int]], bool]] = {
+        ">=": lambda a, b: a >= b,
+        "<": lambda a, b: a < b,
+    }
+    there = numbers(version)
+    return all(
+        compare[sign](there, numbers(bound))
+        for sign, bound in re.findall(r"(>=|<)\s*([\d.]+)", bounds)
+    )
+
+
+def numbers(version: str) -> list[int]:
+    """The numbers of a version, without zeros at the end."""
+    found = [int(number) for number in re.findall(r"\d+", version)]
+    while found and found[-1] == 0:
+        found.pop()
+    return found
+
+
+def entry_point(package: Package) -> Findings:
+    """A tracker is found under its package's name, and its class is in the top module."""
+    if package.name == CORE:
+        return
+    file = package.folder / "pyproject.toml"
+    name = package.short.replace("-", "_")
+    if list(package.trackers) != [name]:
+        yield Finding(file, f"the entry points 'tracking.trackers' must have {name!r} and no other")
+        return
+    module, _, wanted = package.trackers[name].partition(":")
+    exported = exports(package.source / "__init__.py")
+    if module != package.module or wanted not in exported:
+        yield Finding(
+            file,
+            f"the entry point {name!r} must be a class that {package.module} has in __all__, "
+            f"not {package.trackers[name]!r}",
+        )
+
+
+def exports(module: Path) -> list[str]:
+    """What a module has in ``__all__``."""
+    if not module.is_file():
+        return []
+    for node in ast.parse(module.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if targets == ["__all__"]:
+                return [str(ast.literal_eval(one)) for one in node.value.elts]
+    return []
+
+
+def imports(package: Package) -> Findings:
+    """A package imports the core and what its pyproject.toml names, and nothing else of others."""
+    free = {*sys.stdlib_module_names, package.module}
+    if package.name != CORE:
+        free.add(CORE.replace("-", "_"))
+    testing = package.metadata.get("tool", {}).get("tracking", {}).get("testing-imports", [])
+    for path in sorted(package.source.rglob("*.py")):
+        more = testing if package.source / "testing" in path.parents else []
+        for line, name in imported(path):
+            if name not in free and name not in package.libraries and name not in more:
+                yield Finding(
+                    path,
+                    f"line {line} imports {name}, which is not in [tool.tracking] imports of its "
+                    "pyproject.toml",
+                )
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that import, and the top modules they name; not what is for type checkers only."""
+
+    def walk(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, str]]:
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield node.lineno, alias.name.partition(".")[0]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield node.lineno, (node.module or "").partition(".")[0]
+            elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                yield from walk(node.orelse)
+            else:
+                yield from walk(list(ast.iter_child_nodes(node)))
+
+    yield from walk(ast.parse(path.read_text("utf-8")).body)
+
+
+def pages(package: Package) -> Findings:
+    """What a user reads first: what it is, how to install it, a few lines of code, its limits."""
+    readme = package.folder / "README.md"
+    text = readme.read_text("utf-8") if readme.is_file() else ""
+    wanted = {
+        f"its title, '# {package.name}'": text.startswith(f"# {package.name}\n"),
+        "an example, a block of python": "\n```python\n" in text,
+        "its section '## Limits'": "\n## Limits\n" in text,
+    }
+    if package.name != CORE:
+        wanted["how to install it"] = f"pip install {package.name}\n" in text
+        wanted["its section '## What goes where'"] = "\n## What goes where\n" in text
+    for what, there in wanted.items():
+        if not there:
+            yield Finding(readme, f"{what} is missing")
+
+
+def changes(package: Package) -> Findings:
+    """A changelog, and fragments with names that a release understands."""
+    log = package.folder / "CHANGELOG.md"
+    if not log.is_file() or not log.read_text("utf-8").startswith(f"# Changelog of {package.name}"):
+        yield Finding(log, f"its title, '# Changelog of {package.name}', is missing")
+    for path, problem in changelogs.problems(package):
+        yield Finding(path, problem)
+
+
+def licence(package: Package) -> Findings:
+    """Each package carries the licence."""
+    own = package.folder / "LICENSE"
+    text = (ROOT / "LICENSE").read_bytes()
+    if not own.is_file() or own.read_bytes() != text:
+        yield Finding(own, "it differs from the LICENSE at the top", lambda: own.write_bytes(text))
+
+
+def tests(package: Package) -> Findings:
+    """A tracker proves itself with the published suite, and the table of values shows it."""
+    if package.name == CORE:
+        return
+    suite = package.folder / "tests" / "test_conformance.py"
+    if not suite.is_file() or "(TrackerConformance)" not in suite.read_text("utf-8"):
+        yield Finding(suite, "a subclass of tracking_core.testing.TrackerConformance is missing")
+    released = not package.version.startswith(UNRELEASABLE)
+    if released and f"\n| {package.short} | " not in VALUES.read_text("utf-8"):
+        yield Finding(VALUES, f"{package.short} is missing: python3 tools/dev.py values writes it")
+
+
+CHECKS: Sequence[Callable[[Package], Findings]] = (
+    names,
+    metadata,
+    requirements,
+    entry_point,
+    imports,
+    pages,
+    changes,
+    licence,
+    tests,
+)
+
+
+# --- the repository ---
+
+
+def table_of_packages(everything: Sequence[Package]) -> Findings:
+    """The README lists every package."""
+    text = README.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        yield Finding(README, f"the table of packages must stand between {BEGIN} and {END}")
+        return
+    rows = "\n".join(
+        ["| package | name in `log_with` | |", "| --- | --- | --- |", *map(row, everything)]
+    )
+    wanted = f"{before}{BEGIN}\n{rows}\n{END}{after}"
+    if text != wanted:
+        yield Finding(
+            README,
+            "the table of packages is not up to date",
+            lambda: README.write_text(wanted, "utf-8"),
+        )
+
+
+def row(package: Package) -> str:
+    """The package in the README's table."""
+    names = ", ".join(f"`{name}`" for name in package.trackers)
+    what = package.project.get("description", "").replace(" through tracking-core", "")
+    if package.pythons != list(PYTHONS):
+        what += f" (Python {package.pythons[0]} to {package.pythons[-1]})"
+    return f"| [{package.name}](packages/{package.name}/README.md) | {names} | {what} |"
+
+
+def list_of_releases(everything: Sequence[Package]) -> Findings:
+    """The CHANGELOG lists the releases of all packages."""
+    wanted = changelogs.of_the_repository(everything)
+    if CHANGELOG.read_text("utf-8") != wanted:
+        yield Finding(
+            CHANGELOG,
+            "the list of releases is not up to date",
+            lambda: CHANGELOG.write_text(wanted, "utf-8"),
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

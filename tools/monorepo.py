@@ -1,0 +1,142 @@
+"""What the packages of this repository say of themselves, read off their folders; nothing is imported.
+
+There is no list of packages anywhere else: a folder in ``packages/`` with a ``pyproject.toml`` is
+one, and whatever goes through all of them asks here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["CORE", "PREFIX", "PYTHONS", "ROOT", "Package", "package", "packages"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "tracking-"
+CORE = "tracking-core"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+ENTRY_POINTS = "tracking.trackers"
+
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([^;]*)")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of this repository.
+
+    Attributes:
+        folder: where it is; its name is the distribution's.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The distribution's name, such as ``tracking-comet-ml``."""
+        return self.folder.name
+
+    @property
+    def short(self) -> str:
+        """The name without the project's, such as ``comet-ml``."""
+        return self.name.removeprefix(PREFIX)
+
+    @property
+    def module(self) -> str:
+        """What is imported, such as ``tracking_comet_ml``."""
+        return self.name.replace("-", "_")
+
+    @property
+    def source(self) -> Path:
+        """The folder of the module."""
+        return self.folder / "src" / self.module
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """The whole ``pyproject.toml``."""
+        return tomllib.loads((self.folder / "pyproject.toml").read_text("utf-8"))
+
+    @property
+    def project(self) -> Mapping[str, Any]:
+        """Its table ``project``."""
+        found: Mapping[str, Any] = self.metadata.get("project", {})
+        return found
+
+    @property
+    def version(self) -> str:
+        """The version that ``__about__.py`` says; ``""`` if it says none."""
+        about = self.source / "__about__.py"
+        said = re.search(
+            r'^__version__ = "([^"]+)"$',
+            about.read_text("utf-8") if about.is_file() else "",
+            re.MULTILINE,
+        )
+        return said[1] if said else ""
+
+    @property
+    def trackers(self) -> Mapping[str, str]:
+        """What its entry points bring: names and ``module:Class``."""
+        points: Mapping[str, str] = self.project.get("entry-points", {}).get(ENTRY_POINTS, {})
+        return points
+
+    @property
+    def requirements(self) -> Mapping[str, str]:
+        """The distributions that it needs, in lower case with dashes, with the versions it takes."""
+        found = [_REQUIREMENT.match(text) for text in self.project.get("dependencies", [])]
+        return {_normal(one[1]): one[2].strip() for one in found if one}
+
+    @property
+    def test_requirements(self) -> list[str]:
+        """What its tests need besides the package, as its group ``test`` says."""
+        return list(self.metadata.get("dependency-groups", {}).get("test", []))
+
+    @property
+    def libraries(self) -> list[str]:
+        """The modules of others that it may import: ``[tool.tracking] imports``."""
+        own: Mapping[str, Any] = self.metadata.get("tool", {}).get("tracking", {})
+        return list(own.get("imports", []))
+
+    @property
+    def pythons(self) -> list[str]:
+        """The Pythons that its ``requires-python`` takes, of those that the project supports."""
+        bounds = self.project.get("requires-python", "")
+        lowest = re.search(r">=\s*3\.(\d+)", bounds)
+        below = re.search(r"<\s*3\.(\d+)", bounds)
+        return [
+            version
+            for version in PYTHONS
+            if (minor := int(version.partition(".")[2])) >= int(lowest[1] if lowest else 0)
+            and (not below or minor < int(below[1]))
+        ]
+
+
+def packages() -> list[Package]:
+    """All packages, the core first."""
+    found = [Package(file.parent) for file in ROOT.glob("packages/*/pyproject.toml")]
+    return sorted(found, key=lambda one: (one.name != CORE, one.name))
+
+
+def package(name: str) -> Package:
+    """The package `name`, with or without the project's own part of it.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    known = {one.name: one for one in packages()}
+    found = known.get(name) or known.get(PREFIX + name)
+    if found is None:
+        raise SystemExit(f"there is no package {name!r} in packages/: {', '.join(known)}")
+    return found
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
