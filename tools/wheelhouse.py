@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Builds the packages as users get them, for environments that have nothing else of the tree.
+
+    python3 tools/dev.py tox:wheelhouse
+
+fills ``.dev/wheelhouse`` with a wheel of each package, each built from its source distribution, with
+those source distributions unpacked in ``sources/``, and with a wheel of every released version of
+the core, so that a tracker meets the oldest core that it declares as well as the newest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from monorepo import CORE, ROOT, Package, packages
+
+__all__ = ["SOURCES", "WHEELHOUSE", "Built", "build", "tags", "unpack", "wheel_of"]
+
+WHEELHOUSE = ROOT / ".dev" / "wheelhouse"
+SOURCES = WHEELHOUSE / "sources"
+
+
+class Built(NamedTuple):
+    """The two files of a version."""
+
+    sdist: Path
+    wheel: Path
+
+
+def main() -> int:
+    shutil.rmtree(WHEELHOUSE, ignore_errors=True)
+    SOURCES.mkdir(parents=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_add, packages()))
+        added = list(pool.map(_add_released_core, tags(CORE)))
+    told = f", and {CORE} {', '.join(added)}" if added else f"; no {CORE} is released yet"
+    print(f"{WHEELHOUSE}: {len(packages())} packages of this tree{told}")
+    return 0
+
+
+def build(folder: Path, into: Path) -> Built:
+    """The source distribution of the package in `folder`, and the wheel that is built from it.
+
+    Raises:
+        SystemExit: it can't be built; the builder has said why.
+    """
+    command = [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(into), str(folder)]
+    if subprocess.run(command).returncode != 0:
+        raise SystemExit(f"{folder.name} can't be built, see above")
+    (sdist,), (wheel,) = into.glob("*.tar.gz"), into.glob("*.whl")
+    return Built(sdist, wheel)
+
+
+def unpack(sdist: Path, to: Path) -> Path:
+    """The contents of a source distribution, in the folder `to`."""
+    with tempfile.TemporaryDirectory(dir=to.parent) as folder, tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+        (top,) = Path(folder).iterdir()
+        top.rename(to)
+    return to
+
+
+def wheel_of(package: Package) -> Path:
+    """The wheel of the tree's version of a package.
+
+    Raises:
+        SystemExit: nothing was built yet.
+    """
+    name = f"{package.module}-{package.version}-py3-none-any.whl"
+    if not (WHEELHOUSE / name).is_file():
+        raise SystemExit(f"{name} is not built: python3 tools/dev.py tox:wheelhouse")
+    return WHEELHOUSE / name
+
+
+def tags(package: str) -> list[str]:
+    """The released versions of a package, oldest first, as the tags ``<package>-v<version>`` say."""
+    command = ["git", "-C", str(ROOT), "tag", "--list", f"{package}-v*"]
+    said = subprocess.run(command, capture_output=True, text=True)
+    found = [tag.removeprefix(f"{package}-v") for tag in said.stdout.split()]
+    return sorted(found, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
+
+
+def _add(package: Package) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        built = build(package.folder, Path(folder))
+        unpack(built.sdist, SOURCES / package.name)
+        shutil.move(built.wheel, WHEELHOUSE)
+
+
+def _add_released_core(version: str) -> str:
+    """Build the core as it was when it was released, unless this tree has the same version."""
+    with tempfile.TemporaryDirectory() as folder:
+        command: Sequence[str] = ("archive", f"{CORE}-v{version}", f"packages/{CORE}")
+        tar = Path(folder, "core.tar")
+        subprocess.run(["git", "-C", ROOT, *command, "--output", tar], check=True)
+        with tarfile.open(tar) as archive:
+            archive.extractall(folder, filter="data")
+        wheel = build(Path(folder, "packages", CORE), Path(folder, "dist")).wheel
+        if not (WHEELHOUSE / wheel.name).exists():
+            shutil.move(wheel, WHEELHOUSE)
+    return version
+
+
+if __name__ == "__main__":
+    sys.exit(main())
