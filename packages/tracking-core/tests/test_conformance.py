@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -53,19 +56,141 @@ class Stored(MemoryTracker):
         self.records.append(End(status, 0.0))  # type: ignore[arg-type]  # the lane checked it
 
 
+# --- a conformance file with a mistake in it ---
+
+
+class Complete(TrackerConformance):
+    def make(self, directory: Path) -> GeneralTracker:
+        return Stored(str(directory))
+
+    def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
+        return KEPT[str(directory)]
+
+
 def test_a_standard_test_is_overridden_only_with_a_reason() -> None:
-    with pytest.raises(TypeError, match=r"test_text overrides a standard test: mark it xfail"):
+    with pytest.raises(TypeError, match=r"Lazy.test_text overrides a standard test: mark it xfail"):
 
         class Lazy(TrackerConformance):
             def test_text(self) -> None:  # type: ignore[override]  # the point of the test
                 pass
 
-    with pytest.raises(TypeError, match=r"test_video overrides"):
+    with pytest.raises(TypeError, match=r"Reasonless.test_video overrides"):
 
         class Reasonless(TrackerConformance):
-            test_video = pytest.mark.xfail(TrackerConformance.test_video)
+            @pytest.mark.xfail
+            def test_video(self) -> None:  # type: ignore[override]  # the point of the test
+                pass
+
+    with pytest.raises(TypeError, match=r"Gone.test_audio overrides"):
+
+        class Gone(TrackerConformance):
+            test_audio = None  # type: ignore[assignment]  # the point of the test
 
     class Honest(TrackerConformance):
         @pytest.mark.xfail(reason="the library has no text")
         def test_text(self) -> None:  # type: ignore[override]  # a limitation
             raise NotImplementedError
+
+    class Inherited(Honest):
+        pass
+
+
+def test_an_override_that_comes_from_another_class_is_one_too() -> None:
+    class Mixin:
+        def test_text(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"Mixed.test_text overrides a standard test"):
+
+        class Mixed(Mixin, TrackerConformance):  # type: ignore[misc]  # the point of the test
+            pass
+
+
+def test_a_mark_on_the_standard_test_itself_reaches_no_other_tracker() -> None:
+    with pytest.raises(
+        TypeError, match=r"define a method test_text that calls super\(\).test_text"
+    ):
+
+        class Marked(TrackerConformance):
+            test_text = pytest.mark.xfail(reason="no text")(TrackerConformance.test_text)
+
+    kept = TrackerConformance.test_text.pytestmark  # type: ignore[attr-defined]  # of pytest
+    assert [mark.name for mark in kept] == ["parametrize"]
+
+    class Next(TrackerConformance):
+        pass
+
+
+@pytest.mark.parametrize("forgotten", ["make", "read_back"])
+def test_what_every_suite_must_say_is_asked_for_by_name(forgotten: str) -> None:
+    said = {name: getattr(Complete, name) for name in ("make", "read_back") if name != forgotten}
+    with pytest.raises(TypeError, match=rf"^TestMine must define {forgotten}\(self, .*: return"):
+        type("TestMine", (TrackerConformance,), said)
+    # A class that pytest does not run may leave it to those that derive from it.
+    base = type("Mine", (TrackerConformance,), said)
+    type("TestMine", (base,), {forgotten: getattr(Complete, forgotten)})
+    type("TestMine", (TrackerConformance,), {**said, "__test__": False})
+    with pytest.raises(NotImplementedError, match=rf"^Mine must define {forgotten}\("):
+        getattr(base(), forgotten)(*[None] * (2 if forgotten == "read_back" else 1))
+
+
+@pytest.mark.parametrize(
+    ("lands", "message"),
+    [
+        ({}, "Mine.lands is a dict of each kind of value"),
+        ({}, "nothing is said of 'end status'"),
+        ({"pictures": "native: a chart"}, "'pictures' is none of tracking_core.testing.KINDS"),
+        ({"image": "a chart"}, "'image' has 'a chart', without one of the words"),
+        ({"image": "native:"}, "'image' has 'native:'"),
+    ],
+)
+def test_what_is_wrong_about_where_values_land_is_named(
+    lands: dict[str, str], message: str
+) -> None:
+    suite = type("Mine", (Complete,), {"lands": lands})()
+    with pytest.raises(AssertionError) as raised:
+        suite.test_every_kind_has_a_place()
+    assert message in str(raised.value)
+
+
+def test_a_tracker_that_nobody_finds_hears_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"entry point 'stored' in the group 'tracking.track"):
+        Complete().test_it_is_found_by_its_name(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [(None, "Mine.read_back gave None: return or yield"), ([{"m": 1.0}], "'m': 1.0} is no record")],
+)
+def test_a_reader_that_gives_no_records_is_named(
+    found: object, message: str, tmp_path: Path
+) -> None:
+    suite = type("Mine", (Complete,), {"read_back": lambda *_: found})()
+    with pytest.raises(TypeError, match=message):
+        suite.test_nested_dicts(tmp_path)
+
+
+def test_a_standard_test_that_fails_says_what_to_do_and_what_it_saw(tmp_path: Path) -> None:
+    (tmp_path / "test_late.py").write_text(
+        "from tracking_core.records import Log\n"
+        "from tracking_core.testing import MemoryTracker, TrackerConformance\n"
+        "class TestLate(TrackerConformance):\n"
+        "    def make(self, directory):\n"
+        "        return MemoryTracker()\n"
+        "    def read_back(self, tracker, directory):\n"
+        "        for row in tracker.rows:\n"
+        "            yield Log(row.values, row.step + 1, row.position, row.wall_time)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "keep_value", "."]
+    said = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True
+    ).stdout
+    assert "never let the library take its own clock" in said
+    assert "assert [1, 2, 3, 4, 5, 6, " in said
+    assert "At index 0 diff: 1 != 0" in said
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    script = "import sys; sys.modules['hypothesis'] = None; import tracking_core.testing"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr
+    assert "needs hypothesis: pip install 'tracking-core[testing]'" in said

@@ -4,6 +4,20 @@ Subclass `TrackerConformance` in a test module, say how to make a tracker and ho
 with the *library's own* reader, and pytest runs the rest.
 """
 
+# ruff: noqa: E402 - what is imported at the end needs what stands before it
+from importlib.util import find_spec
+
+_missing = [name for name in ("hypothesis", "numpy", "PIL", "pytest") if find_spec(name) is None]
+if _missing:
+    raise ModuleNotFoundError(
+        f"tracking_core.testing needs {', '.join(_missing)}: pip install 'tracking-core[testing]'"
+    )
+
+import pytest
+
+# Without it a standard test that fails says AssertionError, and not what it saw.
+pytest.register_assert_rewrite("tracking_core.testing.conformance")
+
 from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker

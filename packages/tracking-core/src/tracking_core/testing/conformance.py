@@ -3,13 +3,18 @@
 A tracker's whole conformance file is a subclass with three methods::
 
     class TestConformance(TrackerConformance):
+        lands = {"scalar": "native: a chart", ...}   # one entry for each of KINDS
         def make(self, directory): return MyTracker("run", directory)
         def make_again(self, directory): ...   # only if it differs from make
         def read_back(self, tracker, directory): return my_reader.read_run(...)
 
 What is asserted is what `read_back` sees, and that must go through the library's own reading API.
-A standard test may be overridden only by ``@pytest.mark.xfail(reason=...)``; the reasons are the
-tracker's list of limitations.
+When a test fails, the first line of its text says what to do in the tracker. A standard test may be
+overridden only to mark it, and the reasons are the tracker's list of limitations (``pytest -rx``)::
+
+        @pytest.mark.xfail(reason="the library has no sound")
+        def test_audio(self, tmp_path):
+            super().test_audio(tmp_path)
 """
 
 from __future__ import annotations
@@ -104,7 +109,7 @@ class TrackerConformance:
 
     def make(self, directory: Path) -> GeneralTracker:
         """A new tracker that keeps its run below `directory`; not started."""
-        raise NotImplementedError("say how to make a tracker")
+        raise NotImplementedError(_undefined(type(self), "make"))
 
     def make_again(self, directory: Path) -> GeneralTracker:
         """A tracker like that of `make`, for going on with its run; not started."""
@@ -112,19 +117,30 @@ class TrackerConformance:
 
     def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
         """The finished run of `tracker`, read through the library's own reader."""
-        raise NotImplementedError("say how to read a run back")
+        raise NotImplementedError(_undefined(type(self), "read_back"))
 
     # --- the suite's own means ---
 
     def __init_subclass__(cls) -> None:
-        for name, test in vars(cls).items():
-            standard = name.startswith("test_") and hasattr(TrackerConformance, name)
-            marks = getattr(test, "pytestmark", [])
-            if standard and not any(m.name == "xfail" and m.kwargs.get("reason") for m in marks):
+        for name in STANDARD_TESTS:
+            standard, test = getattr(TrackerConformance, name), getattr(cls, name)
+            if test is standard and _marks(standard, "xfail", "skip", "skipif"):
+                # pytest keeps marks on the function, which all trackers share: off with it again.
+                standard.pytestmark = _marks(standard, "parametrize")
+                raise TypeError(
+                    f"{cls.__name__}.{name} is the standard test itself, marked for every tracker: "
+                    f"define a method {name} that calls super().{name}(...), and mark that"
+                )
+            reasons = [mark.kwargs.get("reason") for mark in _marks(test, "xfail")]
+            if test is not standard and not any(reasons):
                 raise TypeError(
                     f"{cls.__name__}.{name} overrides a standard test: "
                     "mark it xfail(reason=...), which makes it a documented limitation"
                 )
+        if cls.__name__.startswith("Test") and getattr(cls, "__test__", True):
+            for name in ("make", "read_back"):
+                if getattr(cls, name) is getattr(TrackerConformance, name):
+                    raise TypeError(_undefined(cls, name))
 
     @pytest.fixture(autouse=True)
     def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +154,16 @@ class TrackerConformance:
         tracker.start()
         tracker.deliver(records)
         end(tracker, status)
-        return Seen(self.read_back(tracker, directory))
+        return self._seen(tracker, directory)
+
+    def _seen(self, tracker: GeneralTracker, directory: Path) -> Seen:
+        records = self.read_back(tracker, directory)
+        if not isinstance(records, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}.read_back gave {records!r}: "
+                "return or yield the records of the run"
+            )
+        return Seen(records)
 
     def _logged(self, directory: Path, **values: Any) -> Seen:
         return self._run(directory, [_log(values, step=3)])
@@ -152,7 +177,10 @@ class TrackerConformance:
     # --- what it is ---
 
     def test_constructing_does_nothing(self, tmp_path: Path) -> None:
-        """Keep the arguments in `__init__`; import, open and connect in `start`."""
+        """Keep the arguments in `__init__`; import, open and connect in `start`.
+
+        Until then `tracker` raises `NotStartedError`.
+        """
         PartialState._shared_state.clear()
         directory = tmp_path / "run"
         tracker = self.make(directory)
@@ -179,12 +207,25 @@ class TrackerConformance:
     def test_it_is_found_by_its_name(self, tmp_path: Path) -> None:
         """Declare the entry point ``tracking.trackers`` under the tracker's `name`."""
         tracker = self.make(tmp_path)
+        assert tracker.name in LOGGER_TYPE_TO_CLASS, (
+            f"no installed package has an entry point {tracker.name!r} in the group "
+            "'tracking.trackers': add it to pyproject.toml and install the package again "
+            "(pip install -e .)"
+        )
         assert LOGGER_TYPE_TO_CLASS[tracker.name] is type(tracker)
 
     def test_every_kind_has_a_place(self) -> None:
         """Say in `lands` what becomes of each kind of value."""
-        assert sorted(self.lands) == sorted(KINDS)
-        assert [text for text in self.lands.values() if not LANDING.fullmatch(text)] == []
+        wrong = [f"nothing is said of {kind!r}" for kind in KINDS if kind not in self.lands]
+        for kind, text in self.lands.items():
+            if kind not in KINDS:
+                wrong.append(f"{kind!r} is none of tracking_core.testing.KINDS")
+            elif not LANDING.fullmatch(text):
+                wrong.append(f"{kind!r} has {text!r}, without one of the words before a colon")
+        assert not wrong, (
+            f"{type(self).__name__}.lands is a dict of each kind of value and where it lands, as "
+            "'native: a chart', 'degraded: a file' or 'impossible: why':\n" + "\n".join(wrong)
+        )
 
     # --- scalars ---
 
@@ -393,7 +434,7 @@ class TrackerConformance:
         for value, step in [(0.0, None), (1.0, None), (2.0, 10), (3.0, None)]:
             tracker.log({"m": value}, step=step)
         end(tracker, "finished")
-        points = Seen(self.read_back(tracker, tmp_path)).points("m")
+        points = self._seen(tracker, tmp_path).points("m")
         assert [(point.step, point.value) for point in points] == [(0, 0), (1, 1), (10, 2), (11, 3)]
 
     def test_rows_on_an_axis_of_their_own(self, tmp_path: Path) -> None:
@@ -405,7 +446,7 @@ class TrackerConformance:
             tracker.log({"val": {"loss": step / 2}}, step=step - 998, step_axis="epoch")
         end(tracker, "finished")
         assert tracker.rejections.counts == {}
-        seen = Seen(self.read_back(tracker, tmp_path))
+        seen = self._seen(tracker, tmp_path)
         train, val = seen.points("train/loss"), seen.points("val/loss")
         assert [(point.step, point.value) for point in train] == [(998, 998.0), (999, 999.0)]
         assert [(point.step, point.value) for point in val] == [(0, 499.0), (1, 499.5)]
@@ -456,7 +497,7 @@ class TrackerConformance:
         second.deliver([Config({"a": 1, "b": 2}, AN_HOUR_AGO), _log({"m": 2.0}, step=1)])
         end(second, "finished")
         assert second.identity() == first.identity()
-        seen = Seen(self.read_back(second, tmp_path))
+        seen = self._seen(second, tmp_path)
         assert [(point.step, point.value) for point in seen.points("m")] == [(0, 1.0), (1, 2.0)]
         assert seen.config == {"a": 1, "b": 2}
         assert seen.status == "finished"
@@ -484,7 +525,7 @@ class TrackerConformance:
         thread.start()
         thread.join()
         end(tracker, "finished")
-        assert Seen(self.read_back(tracker, tmp_path)).values("m") == [1.0]
+        assert self._seen(tracker, tmp_path).values("m") == [1.0]
 
     def test_two_runs_at_once_stay_apart(self, tmp_path: Path) -> None:
         """Nothing of a run lives in the library's globals."""
@@ -497,7 +538,7 @@ class TrackerConformance:
                 tracker.deliver([_log({"m": float(number)}, step=step)])
         for tracker, directory, value in zip(trackers, directories, (0.0, 1.0), strict=True):
             end(tracker, "finished")
-            assert Seen(self.read_back(tracker, directory)).values("m") == [value] * 3
+            assert self._seen(tracker, directory).values("m") == [value] * 3
 
     # --- the methods that users call ---
 
@@ -515,7 +556,7 @@ class TrackerConformance:
         tracker.log_artifact(model)
         tracker.set_tags(["good"])
         end(tracker, "finished")
-        seen = Seen(self.read_back(tracker, tmp_path / "run"))
+        seen = self._seen(tracker, tmp_path / "run")
         assert [(p.step, p.value) for p in seen.points("a")] == [(4, 1.5)]
         assert seen.values("b") == [2.0]
         assert [pixels_of(image).tolist() for image in seen.media("batch")] == batch.tolist()
@@ -540,7 +581,7 @@ class TrackerConformance:
             tracking.init_trackers("project", config={"lr": 0.1})
             with pytest.warns(TrackingWarning, match="could not store 'bad'"):
                 tracking.log({"loss": numpy.float32(0.5), "bad": object()}, step=1)
-        seen = Seen(self.read_back(tracker, tmp_path))
+        seen = self._seen(tracker, tmp_path)
         assert seen.values("loss") == [0.5]
         assert seen.config == {"lr": 0.1}
         assert seen.status == "finished"
@@ -563,7 +604,7 @@ class TrackerConformance:
             status = run.status()[tracker.name]
             assert (status.state, status.failed, status.last_error) == ("ended", 0, None)
             named = {rejection.key for rejection in status.rejected}
-            found = Seen(self.read_back(tracker, directory))
+            found = self._seen(tracker, directory)
             expected = Seen(memory.records)
             for key in expected.keys - named:
                 assert self._points(found, key) == self._points(expected, key), key
@@ -578,6 +619,23 @@ class TrackerConformance:
     def _said(self, value: object) -> str:
         # No library is asked to tell -0.0 from 0.0: plus zero makes it 0.0.
         return repr(self._stored(float(value)) + 0.0 if isinstance(value, (int, float)) else value)
+
+
+STANDARD_TESTS = sorted(name for name in vars(TrackerConformance) if name.startswith("test_"))
+
+MUST_RETURN = {
+    "make": "(self, directory): return a new tracker that keeps its run below `directory`, not started",
+    "read_back": "(self, tracker, directory): return the records of the finished run of `tracker`, "
+    "read through its library's own reader",
+}
+
+
+def _undefined(cls: type, name: str) -> str:
+    return f"{cls.__name__} must define {name}{MUST_RETURN[name]}"
+
+
+def _marks(test: object, *names: str) -> list[pytest.Mark]:
+    return [mark for mark in getattr(test, "pytestmark", []) if mark.name in names]
 
 
 class Unasked(io.TextIOBase):

@@ -66,6 +66,11 @@ class Seen:
                     self.status = record.status
                 case Log():
                     self._take(record)
+                case _:
+                    raise TypeError(
+                        f"{record!r:.200} is no record: a reader yields Config, Tags, Log and End "
+                        "of tracking_core.records"
+                    )
 
     def _take(self, record: Log) -> None:
         step = record.position if record.step is None else record.step
