@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import numpy
 import pytest
 from local_discord import LocalDiscord
 from tracking_discord import DiscordTracker
 from tracking_discord.reader import read_run
 
-from tracking_core import Artifact, Tracking, TrackingWarning
+from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.testing import Seen
 
 EXAMPLE = Path(__file__).parent / "discord"
+DOT = numpy.zeros((1, 1), "uint8")
 PAGE = Path(__file__).parents[4] / "docs" / "write-a-tracker.md"
 
 
@@ -88,6 +90,9 @@ def test_a_rate_limit_costs_nothing(discord: LocalDiscord, tmp_path: Path) -> No
     assert discord.busy == 0
     status = tracking.status()["discord"]
     assert (status.state, status.failed, status.pending) == ("ended", 0, 0)
+    assert [
+        one for one in discord.messages if not one["attachments"] and "{" not in one["content"]
+    ] == []
     (author,) = {message["author"]["username"] for message in discord.messages}
     found = seen(discord, author, tmp_path)
     assert found.values("loss") == [1 / (step + 1) for step in range(300)]
@@ -127,6 +132,52 @@ def test_a_file_that_is_too_large_is_named_and_the_rest_lands(
     found = seen(discord, tracker.identity()["author"], tmp_path / "read")
     assert found.values("loss") == [0.5]
     assert {name: len(data) for name, data in found.files().items()} == {"fits.bin": 10 * 2**20}
+
+
+@pytest.mark.parametrize("length", range(1880, 2010, 10))
+def test_a_text_at_the_limit_of_a_message(
+    discord: LocalDiscord, length: int, tmp_path: Path
+) -> None:
+    tracker = DiscordTracker("digits" * 50)
+    tracker.start()
+    tracker.log({"note": "x" * length}, step=0)
+    found = seen(discord, tracker.identity()["author"], tmp_path)
+    assert found.values("note") == ["x" * length]
+
+
+def test_a_text_that_would_end_the_block_of_code_is_a_file(
+    discord: LocalDiscord, tmp_path: Path
+) -> None:
+    tracker = DiscordTracker("digits")
+    tracker.start()
+    tracker.log({"note": "```@everyone"}, step=0)
+    assert [one["content"] for one in discord.messages] == [""]
+    assert seen(discord, tracker.identity()["author"], tmp_path).values("note") == ["```@everyone"]
+
+
+def test_more_files_than_a_message_takes(discord: LocalDiscord, tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}").write_text(f"file {number}")
+    names = ["x" * 200, 'say "é 損".txt', "new\nline", "%41"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    tracker = DiscordTracker("digits")
+    tracker.start()
+    tracker.log_artifacts(tmp_path)
+    files = [one["filename"] for message in discord.messages for one in message["attachments"]]
+    assert max(map(len, files)) <= 80
+    assert [bool(message["attachments"]) for message in discord.messages] == [True, True]
+    found = seen(discord, tracker.identity()["author"], tmp_path / "read").files()
+    assert found == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+def test_the_text_of_a_post_is_said_once(discord: LocalDiscord, tmp_path: Path) -> None:
+    tracker = DiscordTracker("digits")
+    tracker.start()
+    tracker.log({"dots": [Image(DOT) for _ in range(12)]}, step=0)
+    first, second = discord.messages
+    assert (bool(first["content"]), second["content"]) == (True, "")
+    assert len(seen(discord, tracker.identity()["author"], tmp_path).media("dots")) == 12
 
 
 def test_a_webhook_that_is_not_there_is_named(

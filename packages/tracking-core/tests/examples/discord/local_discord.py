@@ -108,6 +108,7 @@ class LocalDiscord:
 
     def _attach(self, message: int, place: int, name: str, data: bytes) -> dict[str, Any]:
         number = f"{message}{place:02}"
+        name = re.sub("[^A-Za-z0-9._-]", "_", name)  # Discord keeps plain characters only
         path = f"/attachments/2000/{number}/{name}"
         self._files[path] = data
         return {"id": number, "filename": name, "size": len(data), "url": self.address + path}

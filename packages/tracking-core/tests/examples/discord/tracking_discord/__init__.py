@@ -16,7 +16,10 @@ __all__ = ["DiscordTracker"]
 
 
 class DiscordTracker(RecordTracker):
-    """A run is what one author says in the channel of the webhook ``DISCORD_WEBHOOK_URL``."""
+    """A run is what one author says in the channel of the webhook ``DISCORD_WEBHOOK_URL``.
+
+    Discord takes no author with ``discord`` in its name, so no run may be called so.
+    """
 
     name = "discord"
     requires_logging_directory = False
