@@ -56,6 +56,24 @@ class Stored(MemoryTracker):
         self.records.append(End(status, 0.0))  # type: ignore[arg-type]  # the lane checked it
 
 
+# --- what the suite says of itself ---
+
+
+def standard_tests() -> dict[str, str]:
+    tests = {name: test for name, test in vars(TrackerConformance).items() if callable(test)}
+    return {name: test.__doc__ or "" for name, test in tests.items() if name.startswith("test_")}
+
+
+def test_every_standard_test_says_what_to_do() -> None:
+    assert len(standard_tests()) > 30
+    assert [name for name, text in standard_tests().items() if len(text) < 20] == []
+
+
+def test_every_kind_of_value_is_proven_by_standard_tests() -> None:
+    assert {test for tests in KINDS.values() for test in tests} <= standard_tests().keys()
+    assert all(KINDS.values())
+
+
 # --- a conformance file with a mistake in it ---
 
 
