@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import changelogs
-from monorepo import CORE, PYTHONS, ROOT, Package, packages
+from monorepo import CORE, PYTHONS, ROOT, Package, packages, rewrite
 
 # What the top of the repository shows; what a user adds beside it is not ours.
 README = ROOT / "README.md"
@@ -317,7 +317,7 @@ def table_of_packages(everything: Sequence[Package]) -> Findings:
         yield Finding(
             README,
             "the table of packages is not up to date",
-            lambda: README.write_text(wanted, "utf-8"),
+            lambda: rewrite(README, wanted),
         )
 
 
@@ -337,7 +337,7 @@ def list_of_releases(everything: Sequence[Package]) -> Findings:
         yield Finding(
             CHANGELOG,
             "the list of releases is not up to date",
-            lambda: CHANGELOG.write_text(wanted, "utf-8"),
+            lambda: rewrite(CHANGELOG, wanted),
         )
 
 

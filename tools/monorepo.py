@@ -6,6 +6,7 @@ one, and whatever goes through all of them asks here.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CORE", "PREFIX", "PYTHONS", "ROOT", "Package", "package", "packages"]
+__all__ = ["CORE", "PREFIX", "PYTHONS", "ROOT", "Package", "package", "packages", "rewrite"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "tracking-"
@@ -136,6 +137,16 @@ def package(name: str) -> Package:
     if found is None:
         raise SystemExit(f"there is no package {name!r} in packages/: {', '.join(known)}")
     return found
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Have `text` in a file; where that fails, what was there stays."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _normal(distribution: str) -> str:
