@@ -92,7 +92,7 @@ def medium_json(key: str, value: Media | list[Media], step: int, files: Files) -
         Unkept: of a file or directory.
     """
     if isinstance(value, list):
-        return _images([_image(key, image, step, files) for image in value])  # type: ignore[arg-type]
+        return _images([_image(key, image, step, files) for image in value])  # type: ignore[arg-type]  # the tracker hands lists of pictures only
     match value:
         case LoggedImage():
             return _image(key, value, step, files)
