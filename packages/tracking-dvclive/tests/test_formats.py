@@ -34,7 +34,7 @@ def test_a_cell_gives_its_value_back(value: object) -> None:
 
 @given(LINES, st.sampled_from("\t,"))
 def test_rows_are_read_back(lines: list[list[object]], delimiter: str) -> None:
-    text = "".join(delimiter.join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]
+    text = "".join(delimiter.join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]  # likewise
     assert [list(map(plain, row)) for row in rows(text, delimiter)] == lines
     assert whole_length(text, delimiter) == len(text)
 
@@ -43,7 +43,7 @@ def test_rows_are_read_back(lines: list[list[object]], delimiter: str) -> None:
 def test_other_readers_take_them(lines: list[list[object]]) -> None:
     # A text with a NUL never gets into a cell: some Pythons' csv can't read it.
     lines = [line for line in lines if not any("\0" in str(value) for value in line)]
-    text = "".join("\t".join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]
+    text = "".join("\t".join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]  # likewise
     found = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
     assert found == [["" if value is None else str(value) for value in line] for line in lines]
 
@@ -52,7 +52,7 @@ def test_other_readers_take_them(lines: list[list[object]]) -> None:
 def test_of_a_text_cut_off_the_whole_rows_are_read(
     lines: list[list[object]], data: st.DataObject
 ) -> None:
-    text = "".join("\t".join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]
+    text = "".join("\t".join(map(cell, line)) + "\n" for line in lines)  # type: ignore[arg-type]  # likewise
     cut = text[: data.draw(st.integers(0, len(text)))]
     found = [list(map(plain, row)) for row in rows(cut)]
     whole = cut[: whole_length(cut)]
@@ -92,7 +92,7 @@ def test_no_path_leads_out(path: str) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(), PLAIN)
 def test_a_row_is_read_back(wall_time: float, step: int, value: object) -> None:
     path = Path("row.tsv")
-    path.write_text(header("a/m") + line(milliseconds(wall_time), step, value), "utf-8", newline="")  # type: ignore[arg-type]
+    path.write_text(header("a/m") + line(milliseconds(wall_time), step, value), "utf-8", newline="")  # type: ignore[arg-type]  # likewise
     (point,) = read_history(str(path))
     assert point == (wall_time, step, value)
 
