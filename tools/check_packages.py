@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,16 +21,19 @@ from typing import NamedTuple
 
 import changelogs
 from monorepo import CORE, PYTHONS, ROOT, Package, packages, rewrite
+from python_text import bare_suppressions, exports, imports, run_at_import
 
-# What the top of the repository shows; what a user adds beside it is not ours.
 README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 VALUES = ROOT / "docs" / "values.md"
 BEGIN, END = "<!-- packages -->", "<!-- /packages -->"
 
+# What the top of the repository shows, besides the settings of tools, whose names begin with a dot.
+TOP = {"README.md", "CHANGELOG.md", "LICENSE", "hatch.toml"}
+TOP |= {"packages", "tools", "tests-integration", "docs"}
+
 NAME = re.compile(r"tracking-[a-z0-9]+(-[a-z0-9]+)*")
 NAMELESS_ROOMS = {"common", "helpers", "manager", "misc", "util", "utils"}
-UNRELEASABLE = "0.0."  # a version of a package that is being written
 
 
 class Finding(NamedTuple):
@@ -69,10 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def all_findings() -> Findings:
     """What is wrong anywhere."""
+    unread = list(unreadable())
+    yield from unread
+    if unread:
+        return  # or the rest would be about what those packages don't say
     everything = packages()
     for one in everything:
         for check in CHECKS:
             yield from check(one)
+    yield from top()
+    yield from suppressions()
     yield from table_of_packages(everything)
     yield from list_of_releases(everything)
 
@@ -89,9 +99,9 @@ def names(package: Package) -> Findings:
         yield Finding(file, f"project.name must be that of the folder, {package.name!r}")
     if not (package.source / "__init__.py").is_file():
         yield Finding(package.folder, f"the module src/{package.module} is missing")
-    if not package.version:
+    if not re.match(r"\d+\.\d+\.\d+", package.version):
         yield Finding(package.source, '__about__.py must say __version__ = "X.Y.Z"')
-    for path in sorted(package.source.rglob("*.py")):
+    for path in sorted([*package.source.rglob("*.py"), *package.folder.glob("tests/**/*.py")]):
         if path.stem in NAMELESS_ROOMS or path.parent.name in NAMELESS_ROOMS:
             yield Finding(path, "name the module after what it is about")
 
@@ -101,31 +111,35 @@ def metadata(package: Package) -> Findings:
     file = package.folder / "pyproject.toml"
     project = package.project
     wanted = {
-        "readme": "README.md",
-        "license": "Apache-2.0",
-        "license-files": ["LICENSE"],
-        "dynamic": ["version"],
+        "build-system.build-backend": "hatchling.build",
+        "project.readme": "README.md",
+        "project.license": "Apache-2.0",
+        "project.license-files": ["LICENSE"],
+        "project.dynamic": ["version"],
+        "tool.hatch.version.path": f"src/{package.module}/__about__.py",
+        "tool.hatch.build.targets.wheel.packages": [f"src/{package.module}"],
     }
     for key, value in wanted.items():
-        if project.get(key) != value:
-            yield Finding(file, f"project.{key} must be {value!r}")
-    if package.metadata.get("build-system", {}).get("build-backend") != "hatchling.build":
-        yield Finding(file, "it must be built with hatchling.build")
+        if package.said(key) != value:
+            yield Finding(file, f"{key} must be {value!r}")
     if not project.get("description") or project["description"].endswith("."):
         yield Finding(file, "project.description must be a sentence without its full stop")
-    if not re.match(r">=3\.\d+", project.get("requires-python", "")):
-        yield Finding(file, f"project.requires-python must begin with >={PYTHONS[0]}")
+    if not re.fullmatch(rf">={PYTHONS[0]}(,<3\.\d+)?", project.get("requires-python", "")):
+        yield Finding(file, f"project.requires-python must be >={PYTHONS[0]}, or that and <3.N")
     classifier = "Programming Language :: Python :: 3."
-    said = [one for one in project.get("classifiers", []) if one.startswith(classifier)]
+    found = [one for one in project.get("classifiers", []) if one.startswith(classifier)]
     known = [f"Programming Language :: Python :: {version}" for version in package.pythons]
-    if said != known:
+    if found != known:
         yield Finding(file, f"of requires-python these classifiers follow: {', '.join(known)}")
     if "Typing :: Typed" not in project.get("classifiers", []):
         yield Finding(file, "the classifier 'Typing :: Typed' is missing")
     if not (package.source / "py.typed").is_file():
         yield Finding(package.source, "py.typed is missing: users' type checkers look for it")
-    if not package.test_requirements:
-        yield Finding(file, "the dependency group 'test' must name what the tests need")
+    for needed in ("pytest", f"{CORE}[testing]"):
+        if not any(
+            re.match(rf"{re.escape(needed)}($|[ <>=!~;])", one) for one in package.test_requirements
+        ):
+            yield Finding(file, f"the dependency group 'test' must have {needed}")
 
 
 def requirements(package: Package) -> Findings:
@@ -190,53 +204,49 @@ def entry_point(package: Package) -> Findings:
             f"the entry point {name!r} must be a class that {package.module} has in __all__, "
             f"not {package.trackers[name]!r}",
         )
+    elif wanted.lower() != f"{name.replace('_', '')}tracker":
+        yield Finding(
+            file, f"the class of {name!r} must have that name and 'Tracker', not {wanted}"
+        )
+    if "read_run" not in exported:
+        yield Finding(package.source / "__init__.py", "it must export read_run")
 
 
-def exports(module: Path) -> list[str]:
-    """What a module has in ``__all__``."""
-    if not module.is_file():
-        return []
-    for node in ast.parse(module.read_text("utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
-            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            if targets == ["__all__"]:
-                return [str(ast.literal_eval(one)) for one in node.value.elts]
-    return []
+def front(package: Package) -> Findings:
+    """The top module holds the public names and nothing else, and no library is imported by it."""
+    file = package.source / "__init__.py"
+    if not file.is_file():
+        return
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if not isinstance(node, (ast.Expr, ast.ImportFrom)) and "__all__" not in ast.unparse(node):
+            yield Finding(file, f"line {node.lineno} does more than import public names")
+    light = packages()[0].libraries  # what the core has loaded anyway
+    for path, one in run_at_import(package):
+        if one.top in package.libraries and one.top not in light:
+            yield Finding(
+                path,
+                f"line {one.line} imports {one.top} whenever {package.module} is imported: "
+                "do that where it is first needed, such as in start()",
+            )
 
 
-def imports(package: Package) -> Findings:
+def foreign(package: Package) -> Findings:
     """A package imports the core and what its pyproject.toml names, and nothing else of others."""
     free = {*sys.stdlib_module_names, package.module}
     if package.name != CORE:
         free.add(CORE.replace("-", "_"))
-    testing = package.metadata.get("tool", {}).get("tracking", {}).get("testing-imports", [])
+    # A tracker of this project is no library of another, whatever that one's pyproject.toml names.
+    own = set(package.libraries) - {one.module for one in packages()}
+    testing = package.said("tool.tracking.testing-imports") or []
     for path in sorted(package.source.rglob("*.py")):
         more = testing if package.source / "testing" in path.parents else []
-        for line, name in imported(path):
-            if name not in free and name not in package.libraries and name not in more:
+        for one in imports(path):
+            if one.top not in free and one.top not in own and one.top not in more:
                 yield Finding(
                     path,
-                    f"line {line} imports {name}, which is not in [tool.tracking] imports of its "
-                    "pyproject.toml",
+                    f"line {one.line} imports {one.top}, which is none of the libraries "
+                    "in [tool.tracking] imports of its pyproject.toml",
                 )
-
-
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that import, and the top modules they name; not what is for type checkers only."""
-
-    def walk(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, str]]:
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield node.lineno, alias.name.partition(".")[0]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                yield node.lineno, (node.module or "").partition(".")[0]
-            elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-                yield from walk(node.orelse)
-            else:
-                yield from walk(list(ast.iter_child_nodes(node)))
-
-    yield from walk(ast.parse(path.read_text("utf-8")).body)
 
 
 def pages(package: Package) -> Findings:
@@ -280,8 +290,10 @@ def tests(package: Package) -> Findings:
     suite = package.folder / "tests" / "test_conformance.py"
     if not suite.is_file() or "(TrackerConformance)" not in suite.read_text("utf-8"):
         yield Finding(suite, "a subclass of tracking_core.testing.TrackerConformance is missing")
-    released = not package.version.startswith(UNRELEASABLE)
-    if released and f"\n| {package.short} | " not in VALUES.read_text("utf-8"):
+    stand_in = package.source / "stand_in.py"  # as tools/new_tracker.py makes it
+    if not package.is_being_written and stand_in.is_file():
+        yield Finding(stand_in, "a tracker with a version for users calls its library, not this")
+    if not package.is_being_written and f"\n| {package.short} | " not in VALUES.read_text("utf-8"):
         yield Finding(VALUES, f"{package.short} is missing: python3 tools/dev.py values writes it")
 
 
@@ -290,7 +302,8 @@ CHECKS: Sequence[Callable[[Package], Findings]] = (
     metadata,
     requirements,
     entry_point,
-    imports,
+    front,
+    foreign,
     pages,
     changes,
     licence,
@@ -299,6 +312,45 @@ CHECKS: Sequence[Callable[[Package], Findings]] = (
 
 
 # --- the repository ---
+
+
+def unreadable() -> Findings:
+    """Every folder of packages/ is a package, with a pyproject.toml that can be read."""
+    folders = {ROOT / "packages" / path.split("/")[1] for path in listed("--", "packages/*/*")}
+    for folder in sorted(filter(Path.is_dir, folders | {one.folder for one in packages()})):
+        file = folder / "pyproject.toml"
+        try:
+            _ = Package(folder).metadata
+        except FileNotFoundError:
+            yield Finding(file, "it is missing, and without it this is no package")
+        except ValueError as error:
+            yield Finding(file, f"it can't be read: {error}")
+
+
+def top() -> Findings:
+    """The top of the repository shows what a visitor looks for; all else has a folder."""
+    for name in sorted({path.partition("/")[0] for path in listed("--cached")} - TOP):
+        if not name.startswith("."):
+            yield Finding(
+                ROOT / name, f"the top shows {', '.join(sorted(TOP))} and no more: move it"
+            )
+
+
+def suppressions() -> Findings:
+    """A comment that silences a tool names the code, and gives the reason behind it."""
+    for name in listed("--cached", "--others", "--exclude-standard", "--", "*.py"):
+        if (ROOT / name).is_file():
+            for line in bare_suppressions(ROOT / name):
+                yield Finding(ROOT / name, f"line {line} must say which code it silences, and why")
+
+
+def listed(*options: str) -> list[str]:
+    """The files that git lists."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"git can't list the files of {ROOT}: {done.stderr.strip()}")
+    return [name for name in done.stdout.split("\0") if name]
 
 
 def table_of_packages(everything: Sequence[Package]) -> Findings:
@@ -325,7 +377,7 @@ def row(package: Package) -> str:
     """The package in the README's table."""
     names = ", ".join(f"`{name}`" for name in package.trackers)
     what = package.project.get("description", "").replace(" through tracking-core", "")
-    if package.pythons != list(PYTHONS):
+    if package.pythons and package.pythons != list(PYTHONS):
         what += f" (Python {package.pythons[0]} to {package.pythons[-1]})"
     return f"| [{package.name}](packages/{package.name}/README.md) | {names} | {what} |"
 

@@ -66,6 +66,13 @@ class Package:
         """The whole ``pyproject.toml``."""
         return tomllib.loads((self.folder / "pyproject.toml").read_text("utf-8"))
 
+    def said(self, key: str) -> Any:
+        """What the ``pyproject.toml`` has under a key with dots; None if nothing."""
+        found: Any = self.metadata
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
     @property
     def project(self) -> Mapping[str, Any]:
         """Its table ``project``."""
@@ -82,6 +89,11 @@ class Package:
             re.MULTILINE,
         )
         return said[1] if said else ""
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether it is not for users yet: its version is 0.0 and something."""
+        return self.version.startswith("0.0.")
 
     @property
     def trackers(self) -> Mapping[str, str]:
