@@ -52,6 +52,16 @@ def test_it_keeps_every_convention(made: Repository) -> None:
     assert (checked.stdout, checked.returncode) == ("", 0), checked.stderr
 
 
+def test_the_table_of_values_does_not_wait_for_it(made: Repository) -> None:
+    """What a stand-in does is nobody's business; a package that has a version has a column."""
+    program = "import sys; sys.path.insert(0, 'tools')\n"
+    program += "from values_table import suites; print(*suites())"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=made.folder, capture_output=True, text=True, check=True)
+    assert "tensorboard" in done.stdout.split()
+    assert set(done.stdout.split()).isdisjoint(NAMES)
+
+
 @here
 @pytest.mark.parametrize("check", [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]])
 def test_it_is_formatted_linted_and_typed(made: Repository, check: list[str]) -> None:

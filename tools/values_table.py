@@ -18,9 +18,9 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from monorepo import CORE, ROOT, packages
 from tracking_core.testing import KINDS, TrackerConformance
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "values.md"
 INTRODUCTION = """\
 # Where every kind of value lands
@@ -39,14 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare, and run no suite")
     check = parser.parse_args(arguments).check
-    suites = sorted(ROOT.glob("packages/*/tests/test_conformance.py"))
-    trackers = {
-        name: suite
-        for suite in suites
-        if (name := suite.parent.parent.name.removeprefix("tracking-")) != "core"
-    }
     cells: dict[str, Cells] = {}
-    for name, suite in trackers.items():
+    for name, suite in suites().items():
         if not check:
             print(f"running the suite of {name} ...", flush=True)
         cells[name] = lands_of(suite) if check else proven(lands_of(suite), outcomes(suite))
@@ -57,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PAGE.relative_to(ROOT)} is not what the conformance suites say: write it anew")
         return 1
     return 0
+
+
+def suites() -> Mapping[str, Path]:
+    """The conformance tests of each tracker, but those that are being written."""
+    return {
+        one.short: one.folder / "tests" / "test_conformance.py"
+        for one in packages()
+        if one.name != CORE and not one.is_being_written
+    }
 
 
 def lands_of(suite: Path) -> Cells:
