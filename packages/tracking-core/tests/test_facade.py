@@ -97,6 +97,10 @@ def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) 
     tracking = Tracking("memory", delivery="inline")
     with pytest.raises(TypeError, match="colour"):
         tracking.init_trackers("p", init_kwargs={"memory": {"colour": "red"}})
+    with pytest.raises(TypeError, match=r"init_kwargs\['memory'\] must be a dict .* not a int"):
+        tracking.init_trackers("p", init_kwargs={"memory": 5})  # type: ignore[dict-item]  # the point of the test
+    with pytest.raises(TypeError, match=r"init_kwargs must be a dict .* not a list"):
+        tracking.init_trackers("p", init_kwargs=["memory"])  # type: ignore[arg-type]  # likewise
     tracking.init_trackers("p")
     assert len(tracking.trackers) == 1, "the failed attempt must not count as a start"
     tracking.end_training()
@@ -125,12 +129,31 @@ class TestALife:
         self, memory: MemoryTracker
     ) -> None:
         tracking = Tracking(memory, delivery="inline")
+        with pytest.warns(
+            TrackingWarning, match=r"log\(\) .* call init_trackers\(\) first"
+        ) as early:
+            tracking.log({"a": 1})
+            tracking.log({"a": 1})
+        tracking.init_trackers("p")
+        tracking.end_training()
+        with pytest.warns(TrackingWarning, match=r"set_tags\(\) .* end_training\(\)") as late:
+            tracking.set_tags(["a"])
+            tracking.set_tags(["a"])
+        tracking.end_training()
+        assert memory.calls == ["start", "finish"]
+        assert (len(early), len(late)) == (1, 1), "once is enough"
+        assert {rejection.key: count for rejection, count in tracking.rejected.items()} == {
+            "log() before init_trackers()": 2,
+            "set_tags() after end_training()": 2,
+        }
+
+    def test_without_trackers_nothing_is_said(self, recwarn: pytest.WarningsRecorder) -> None:
+        tracking = Tracking()
         tracking.log({"a": 1})
         tracking.init_trackers("p")
         tracking.end_training()
-        tracking.log({"a": 2})
-        tracking.end_training()
-        assert memory.calls == ["start", "finish"]
+        tracking.log({"a": 1})
+        assert not recwarn.list
 
     @pytest.mark.parametrize(
         ("error", "status"),
@@ -169,7 +192,9 @@ class TestGetTracker:
         tracking.init_trackers("p")
         assert tracking.get_tracker("memory") is memory
         assert tracking.get_tracker("memory", unwrap=True) is memory.records
-        with pytest.raises(UnknownTrackerError, match="wandb is not an available tracker"):
+        with pytest.raises(
+            UnknownTrackerError, match=r"wandb is not an available tracker .* log_with"
+        ):
             tracking.get_tracker("wandb")
         tracking.end_training()
         assert tracking.get_tracker("memory") is memory, "its run can still be looked at"

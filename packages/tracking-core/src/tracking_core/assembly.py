@@ -54,7 +54,7 @@ def lanes_for(
         TypeError: a constructor does not take its arguments, or they can't go to the delivery
             process although that was asked for.
     """
-    options = dict(init_kwargs)
+    options = _by_tracker(init_kwargs)
     members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
     _say_unknown(options)
     members = _told_apart(members)
@@ -88,7 +88,7 @@ def _member(
         spec = TrackerSpec(one.name, given.__module__, given.__qualname__, [], {}, "thread")
         return Member(spec, one, given=True)
     kind = LOGGER_TYPE_TO_CLASS[one]
-    arguments = dict(options.pop(one, {}) or {})
+    arguments = dict(options.pop(one, {}))
     places: list[Any] = [project_name]
     elsewhere: list[Any] = [project_name]
     if kind.requires_logging_directory:
@@ -99,6 +99,20 @@ def _member(
     lane = _lane_of(kind, delivery, arguments)
     spec = TrackerSpec(kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane)
     return Member(spec, tracker, given=False)
+
+
+def _by_tracker(init_kwargs: object) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(init_kwargs, Mapping):
+        raise TypeError(
+            f"init_kwargs must be a dict of dicts, by tracker name, not a {type_name(init_kwargs)}"
+        )
+    for name, arguments in init_kwargs.items():
+        if not isinstance(arguments, (Mapping, type(None))):
+            raise TypeError(
+                f"init_kwargs[{name!r}] must be a dict of arguments for that tracker's "
+                f"constructor, not a {type_name(arguments)}"
+            )
+    return {name: arguments or {} for name, arguments in init_kwargs.items()}
 
 
 def _lane_of(

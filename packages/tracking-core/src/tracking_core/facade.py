@@ -213,7 +213,7 @@ class Tracking:
         Never raises: a value that can't be taken is left out, counted (`status`) and named in one
         warning; a step that is no integer is left out likewise, and its row is kept.
         """
-        if self._active:
+        if self._in_a_run("log"):
             self._log(capture(values), step, log_kwargs)
 
     def log_images(
@@ -223,7 +223,7 @@ class Tracking:
         log_kwargs: Options | None = None,
     ) -> None:
         """Log pictures: for each key one, a list, or a batch with a leading axis (see `Image`)."""
-        if self._active:
+        if self._in_a_run("log_images"):
             self._log(capture_images(values), step, log_kwargs)
 
     def log_table(
@@ -236,7 +236,7 @@ class Tracking:
         log_kwargs: Options | None = None,
     ) -> None:
         """Log a table, given as `columns` and rows (`data`) or as a `dataframe`."""
-        if self._active:
+        if self._in_a_run("log_table"):
             self._log(capture({table_name: Table(columns, data, dataframe)}), step, log_kwargs)
 
     def log_artifact(
@@ -248,13 +248,13 @@ class Tracking:
             local_path: where it is now.
             artifact_path: folder of the artifacts to put it in; without it their root.
         """
-        if self._active:
+        if self._in_a_run("log_artifact"):
             artifact = Artifact(local_path, artifact_path or "")
             self._log(capture({base_name(local_path): artifact}), None, None)
 
     def set_tags(self, tags: Iterable[str] | Mapping[str, Any]) -> None:
         """Tag the run, with labels or with keys and values."""
-        if self._active:
+        if self._in_a_run("set_tags"):
             try:
                 plain = capture_tags(tags)
             except Exception as error:  # a stranger's object: its text may raise anything
@@ -301,7 +301,8 @@ class Tracking:
             raise NotStartedError(f"get_tracker({name!r}): call init_trackers() first")
         here = ", ".join(sorted(tracker.name for tracker in self.trackers))
         raise UnknownTrackerError(
-            f"{name} is not an available tracker stored inside the `Tracking`: it has {here}"
+            f"{name} is not an available tracker stored inside the `Tracking`: "
+            f"it has {here}; name it in log_with to have it"
         )
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -329,7 +330,7 @@ class Tracking:
 
     @property
     def rejected(self) -> Mapping[Rejection, int]:
-        """Values that no tracker could be given, with how often each kind came."""
+        """Values that no tracker could be given, and calls outside a run, with how often they came."""
         return self._rejections.counts
 
     # --- inside ---
@@ -338,6 +339,25 @@ class Tracking:
     def _active(self) -> bool:
         """Whether there is a run to log to in *this* process: a forked child has none."""
         return bool(self._lanes) and not self._ended and self._process == os.getpid()
+
+    def _in_a_run(self, call: str) -> bool:
+        """Whether there is a run to log to; it is said if there is none that should be there."""
+        if self._active:
+            return True
+        if self._chosen and (self._ended or not self._started) and PartialState().is_main_process:
+            when = "after end_training()" if self._ended else "before init_trackers()"
+            remedy = (
+                "begin another run with init_trackers()"
+                if self._ended
+                else "call init_trackers() first"
+            )
+            self._rejections.add(
+                f"{call}() {when}",
+                "call",
+                "there is no run",
+                f"{call}() was called {when}, so nothing of it is kept: {remedy}",
+            )
+        return False
 
     def _end_forgotten(self) -> None:
         if self._active:

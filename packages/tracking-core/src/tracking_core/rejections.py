@@ -48,8 +48,8 @@ class Rejections:
         self._said: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, key: str, type: str, reason: str) -> None:
-        """Count one value, and warn if it is the first of its key."""
+    def add(self, key: str, type: str, reason: str, warning: str = "") -> None:
+        """Count one value, and warn if it is the first of its key, in the words of `warning`."""
         with self._lock:
             self._counts[Rejection(key, type, reason)] += 1
             first = key not in self._said and len(self._said) < MOST_KEYS_SAID
@@ -58,7 +58,8 @@ class Rejections:
             last = first and len(self._said) == MOST_KEYS_SAID
         if first:
             rest = "; further keys are counted and no longer reported" if last else ""
-            say(f"{self._who} could not store {key!r} ({type}): {reason}{rest}")
+            usual = f"{self._who} could not store {key!r} ({type}): {reason}"
+            say(f"{warning or usual}{rest}")
 
     @property
     def counts(self) -> Mapping[Rejection, int]:
