@@ -76,12 +76,15 @@ class GeneralTracker:
         main_process_only: whether `on_main_process` applies to its methods.
         lane: where ``delivery="auto"`` has it live: ``"thread"``, a thread of the training process,
             or ``"process"``, the delivery process, for libraries that are heavy.
+        began_at: when the run began, in seconds since the epoch, if `start` may be called later than
+            that: in the delivery process, or by whoever recovers a run. None: it begins with `start`.
     """
 
     name: str
     requires_logging_directory: bool
     main_process_only: bool = True
     lane: Literal["thread", "process"] = "thread"
+    began_at: float | None = None
 
     if TYPE_CHECKING:
         # Only declared: a subclass that forgets it must be told so.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -211,7 +212,9 @@ def test_a_whole_run_is_sent_to_a_tracker_that_was_not_there(ledger: Ledger, oth
 
 
 def test_a_whole_run_is_sent_to_an_instance(ledger: Ledger, memory: MemoryTracker) -> None:
+    before = time.time()
     tracking = started("process", ledger)
+    after = time.time()
     tracking.log({"n": 1}, step=7)
     tracking.end_training()
     assert tracking.run_dir is not None
@@ -219,3 +222,5 @@ def test_a_whole_run_is_sent_to_an_instance(ledger: Ledger, memory: MemoryTracke
     assert [(row.step, row.values) for row in memory.rows] == [(7, {"n": 1})]
     assert memory.rows[0].wall_time == ledger.rows[0]["at"]
     assert memory.config == {"lr": 0.1} and memory.status == "finished"
+    assert memory.began_at is not None, "the tracker must know that it is late"
+    assert before <= memory.began_at <= after

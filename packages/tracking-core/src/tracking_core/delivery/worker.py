@@ -19,8 +19,8 @@ from tracking_core.codec import Blob, decode, travels
 from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
 from tracking_core.delivery.retry import Backoff, may_pass
-from tracking_core.errors import TrackingError
-from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader
+from tracking_core.errors import JournalError, TrackingError
+from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader, read_owner
 from tracking_core.plain import text
 from tracking_core.records import End, Plain, Record, Status
 from tracking_core.redaction import redacted
@@ -109,6 +109,7 @@ class Worker:
         self._blobs = Blobs(directory)
         self._dead = DeadLetters(directory, name)
         self._cursor = Cursor.open(directory, name)
+        self._began_at = _made_at(directory)
         before = read_note(directory, name)
         self._identity = before.identity
         suspected = before.trying and before.attempt[0] > self._cursor.acked
@@ -212,6 +213,7 @@ class Worker:
             try:
                 with self._busy():
                     self._tracker = self._build()
+                    self._tracker.began_at = self._began_at
                     if self._identity or self._named_before_it_exists():
                         self._tracker.resume(self._identity)
                     self._tracker.start()
@@ -507,6 +509,14 @@ class Worker:
                 trying=self._trying,
             )
             write_note(self.directory, self.name, note)
+
+
+def _made_at(directory: Path) -> float | None:
+    """When the journal was made, which is when its run began, in seconds since the epoch."""
+    try:
+        return read_owner(directory).created_ns / 1e9
+    except JournalError:
+        return None
 
 
 def _words(error: BaseException) -> str:
