@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tracking_core import Artifact, Histogram, Image, PartialState, Table, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.names import unescape
-from tracking_core.records import Config, Log, LoggedImage, Record, Tags
+from tracking_core.records import Config, End, Log, LoggedImage, Record, Tags
 from tracking_core.testing import Seen, pixels_of
 from tracking_mlflow import MLflowSettingError, MLflowTracker, layout, read_run
 from tracking_mlflow.settings import QUIET, chosen, imported
@@ -276,6 +276,16 @@ def test_identity_holds_no_password() -> None:
 
     assert without_password("https://me:secret@host:5000/x") == "https://host:5000/x"
     assert without_password("sqlite:////tmp/a@b.db") == "sqlite:////tmp/a@b.db"
+
+
+def test_a_run_that_is_started_late_began_when_it_began(client: Any) -> None:
+    tracker = MLflowTracker("exp")
+    tracker.began_at = 1_760_000_000.25
+    tracker.start()
+    tracker.deliver([End("finished", 1_760_000_003.25)])
+    tracker.finish()
+    info = client.get_run(run_id_of(tracker)).info
+    assert (info.start_time, info.end_time) == (1_760_000_000_250, 1_760_000_003_250)
 
 
 def test_finishing_twice_keeps_the_first_status(make: Make, client: Any) -> None:

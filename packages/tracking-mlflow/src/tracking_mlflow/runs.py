@@ -112,8 +112,10 @@ def continued(client: MlflowClient, wanted: Wanted) -> Run:
     return client.get_run(run_id)
 
 
-def created(mlflow: Any, client: MlflowClient, wanted: Wanted) -> Run:
-    """A new run in the experiment that is wanted."""
+def created(
+    mlflow: Any, client: MlflowClient, wanted: Wanted, began_at: float | None = None
+) -> Run:
+    """A new run in the experiment that is wanted, begun now or at `began_at`."""
     from mlflow.tracking.context import registry
 
     experiment = _experiment(client, wanted)
@@ -127,7 +129,7 @@ def created(mlflow: Any, client: MlflowClient, wanted: Wanted) -> Run:
         tags["mlflow.parentRunId"] = parent.info.run_id
     if wanted.description:
         tags["mlflow.note.content"] = wanted.description[:LONGEST_TAG]
-    start = round(time.time() * 1000)
+    start = round((time.time() if began_at is None else began_at) * 1000)
     return client.create_run(experiment, start_time=start, tags=tags, run_name=wanted.name)
 
 

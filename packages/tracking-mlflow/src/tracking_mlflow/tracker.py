@@ -130,7 +130,7 @@ class MLflowTracker(RecordTracker):
                 run = runs.continued(self._client, wanted)
                 self._config = None  # read when it is needed
             else:
-                run = runs.created(mlflow, self._client, wanted)
+                run = runs.created(mlflow, self._client, wanted, self.began_at)
             self._params = dict(run.data.params)
             self._changed = {name for name in run.data.tags if name.startswith(layout.CHANGED_TAG)}
             with suppress(ValueError):
