@@ -168,6 +168,15 @@ class TestStart:
         tracker.finish()
         assert (queried(tracker).name, queried(tracker).experiment) == ("the name", "mnist")
 
+    def test_a_run_that_is_started_late_began_when_it_began(self, tmp_path: Path) -> None:
+        tracker = AimTracker("run", tmp_path)
+        tracker.began_at = WALL_TIME
+        tracker.start()
+        tracker.deliver([End("finished", WALL_TIME + 3)])
+        tracker.finish()
+        found = queried(tracker)
+        assert (found.creation_time, found.end_time) == (WALL_TIME, WALL_TIME + 3)
+
     def test_repo_wins_over_the_directory(self, tmp_path: Path) -> None:
         started(tmp_path / "one", repo=tmp_path / "two").finish()
         assert [path.name for path in tmp_path.iterdir()] == ["two"]

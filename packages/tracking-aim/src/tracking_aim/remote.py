@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import aim
 from aim.ext.cleanup import AutoClean
 from aim.sdk.errors import MissingRunError
 from aim.sdk.repo import Repo
 
 from tracking_aim.layout import Path
-from tracking_aim.runs import QUIET, AimRepositoryError
+from tracking_aim.runs import QUIET, AimRepositoryError, opened
 from tracking_aim.store import Entry
 
 __all__ = ["Link", "RemoteRun", "RemoteStore"]
@@ -124,19 +123,26 @@ class RemoteRun:
         address: of the server.
         run_hash: of the run to go on with; None for a new one.
         options: of ``aim.Run``.
+        began_at: when a new run began, in seconds since the epoch; None for now.
 
     Raises:
         ConnectionError, TimeoutError, AimRepositoryError: as `Link` has it.
         aim.sdk.errors.MissingRunError: the server has no run `run_hash`.
     """
 
-    def __init__(self, address: str, run_hash: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        address: str,
+        run_hash: str | None,
+        options: Mapping[str, Any],
+        began_at: float | None = None,
+    ) -> None:
         self._link = Link(address)
         self.repo_path = address
         repo = self._link.repo
 
         def begin() -> tuple[Any, RemoteStore]:
-            native: Any = aim.Run(run_hash, repo=repo, **{**QUIET, **options})
+            native = opened(run_hash, repo, began_at, {**QUIET, **options})
             return native, RemoteStore(self._link, native.hash)
 
         try:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar
 
 import aim
@@ -21,7 +22,7 @@ from tracking_aim.layout import Path
 from tracking_aim.store import Entry, LocalStore, Store
 from tracking_core.errors import TrackingError
 
-__all__ = ["AimRepositoryError", "LocalRun", "OpenRun", "is_remote", "repository"]
+__all__ = ["AimRepositoryError", "LocalRun", "OpenRun", "is_remote", "opened", "repository"]
 
 # Aim's warnings go to whoever listens; where nobody does, Python would print them.
 logging.getLogger("aim").addHandler(logging.NullHandler())
@@ -93,6 +94,7 @@ class LocalRun:
     Args:
         run_hash: of the run to go on with; None for a new one.
         options: of ``aim.Run``.
+        began_at: when a new run began, in seconds since the epoch; None for now.
 
     Raises:
         AimRepositoryError: the repository can't be used.
@@ -100,7 +102,13 @@ class LocalRun:
         OSError: the disk is full or broken, or another process has the run open.
     """
 
-    def __init__(self, path: str, run_hash: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str,
+        run_hash: str | None,
+        options: Mapping[str, Any],
+        began_at: float | None = None,
+    ) -> None:
         repo = repository(path)
         Repo._all_run_hashes.cache_clear()  # it may be half a second behind
         self._gone = False
@@ -108,7 +116,7 @@ class LocalRun:
         if run_hash is not None and _is_abandoned(repo, run_hash):
             chosen["force_resume"] = True
         try:
-            self.native: Any = aim.Run(run_hash, repo=repo, **chosen)
+            self.native: Any = opened(run_hash, repo, began_at, chosen)
             self.store = LocalStore(repo, self.native.hash)
         except aimrocks.errors.RocksIOError as error:
             raise OSError(f"Aim's database could not be opened: {error}") from error
@@ -155,6 +163,26 @@ class LocalRun:
         with suppress(Exception):
             # Where `aim up` is running, it has the index open, and will do this itself.
             _index(repo, run_hash)
+
+
+def opened(
+    run_hash: str | None, repo: Any, began_at: float | None, options: Mapping[str, Any]
+) -> Any:
+    """An ``aim.Run``; a new one began at `began_at`, for which Aim has no argument."""
+    if began_at is None:
+        return aim.Run(run_hash, repo=repo, **options)
+    created_at = datetime.fromtimestamp(began_at, timezone.utc)
+
+    class Run(aim.Run):  # type: ignore[misc]  # aim has no types
+        _props: Any
+
+        @property
+        def props(self) -> Any:
+            if self._props is None:
+                self._props = self.repo.request_props(self.hash, self.read_only, created_at)
+            return self._props
+
+    return Run(run_hash, repo=repo, **options)
 
 
 def is_remote(address: str) -> bool:

@@ -158,7 +158,9 @@ class AimTracker(RecordTracker):
             from tracking_aim.remote import RemoteRun
             from tracking_aim.runs import LocalRun, is_remote
 
-        run = (RemoteRun if is_remote(address) else LocalRun)(address, run_hash, options)
+        run = (RemoteRun if is_remote(address) else LocalRun)(
+            address, run_hash, options, self.began_at
+        )
         try:
             found = run.native.hash
             sequences = Sequences(found, run.store)
