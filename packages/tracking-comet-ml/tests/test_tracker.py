@@ -460,11 +460,14 @@ class TestTheRun:
             tracker.writer  # noqa: B018  # reading it is what is tested
         assert seen(tmp_path).status == "killed"
 
-    def test_the_end_is_when_it_was(self, tmp_path: Path) -> None:
-        tracker = started(tmp_path)
+    def test_beginning_and_end_are_when_they_were(self, tmp_path: Path) -> None:
+        tracker = make(tmp_path)
+        tracker.began_at = NOW - 1
+        tracker.start()
         tracker.deliver([row({"m": 1.0}), End("failed", NOW + 60)])
         tracker.finish("failed")
         (archive,) = archives(tmp_path)
+        assert meta(archive)["start_time"] == (NOW - 1) * 1000
         assert meta(archive)["stop_time"] == (NOW + 60) * 1000
         assert meta(archive)["customer_error_message"] == "the run failed"
         ends = [one for one in read_run(None, tmp_path, download_to=tmp_path) if type(one) is End]

@@ -45,13 +45,14 @@ class OfflineSession:
     """A new session of an experiment, in ``<offline_directory>/<key>-<suffix>.running``.
 
     What a session of the same experiment left there when it was killed is made an archive first.
+    This one is said to have begun at `began_at`, or now.
 
     Raises:
         CometSettingError: `mode` is "create", and the experiment is there already.
         OSError: the directory can't be written.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, began_at: float | None = None) -> None:
         self._settings = settings
         os.makedirs(settings.offline_directory, exist_ok=True)
         before = list(sessions(settings.offline_directory, settings.key))
@@ -64,7 +65,7 @@ class OfflineSession:
         for left in before:
             if left.endswith(RUNNING):
                 _pack_if_left(left)
-        self._started_at = round(time.time() * 1000)
+        self._started_at = round((time.time() if began_at is None else began_at) * 1000)
         self._tags: list[str] = []
         self._messages = Messages()
         self._open()

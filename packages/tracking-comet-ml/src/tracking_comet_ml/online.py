@@ -38,6 +38,8 @@ Rejected = tuple[str, object, str]
 class OnlineSession:
     """The experiment of `settings` on the server, made or gone on with.
 
+    It is said to have begun at `began_at`, or now.
+
     Raises:
         CometSettingError: the server refuses the API key, or has no such experiment, or has one
             where `mode` asks for a new one.
@@ -45,14 +47,14 @@ class OnlineSession:
         OSError: it can't be reached, or does not answer in time.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, began_at: float | None = None) -> None:
         self._settings = settings
         self._connection, self._rest = _clients(settings)
         self._shake_hands()
         # The experiment is made: whatever fails from here on must not make another at the next try.
         with suppress(Exception):
             self._connection.heartbeat()
-        self._began = round(time.time() * 1000)
+        self._began = round((time.time() if began_at is None else began_at) * 1000)
         self._taken: Counter[Hashable] = Counter()
         self._messages = Messages()
         self._heart = _Heart(settings, self._connection.run_id, self._connection.project_id)

@@ -100,11 +100,11 @@ class CometMLTracker(RecordTracker):
         if settings.online:
             from tracking_comet_ml.online import OnlineSession
 
-            session: OfflineSession | OnlineSession = OnlineSession(settings)
+            session: OfflineSession | OnlineSession = OnlineSession(settings, self.began_at)
         else:
             from tracking_comet_ml.offline import OfflineSession
 
-            session = OfflineSession(settings)
+            session = OfflineSession(settings, self.began_at)
         self._settings, self._session, self._ended_at = settings, session, None
         self._identity = {
             "experiment_key": settings.key,
