@@ -237,6 +237,15 @@ def test_outside_of_start_and_finish_it_says_so(make: Make) -> None:
         tracker.resume({})
 
 
+def test_a_run_that_is_started_late_began_when_it_began(tmp_path: Path) -> None:
+    tracker = SwanLabTracker("digits", mode="offline", log_dir=str(tmp_path))
+    tracker.began_at = NOW
+    tracker.start()
+    tracker.finish()
+    began = native(tracker)[0].start.started_at
+    assert began.seconds + began.nanos / 1e9 == NOW
+
+
 def test_after_its_end_the_next_start_makes_a_new_run(make: Make) -> None:
     tracker = make()
     tracker.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ Reject = Callable[[str, object, str], None]
 
 
 class SwanLabRun:
-    """The run that `identity` names, or a new one as `settings` say.
+    """The run that `identity` names, or a new one as `settings` say, which began at `began_at` or now.
 
     Attributes:
         run_id: SwanLab's name for it, the same on every machine.
@@ -41,8 +42,15 @@ class SwanLabRun:
         config_changed, tags_changed: whether `take` has to write them.
     """
 
-    def __init__(self, settings: Any, identity: Mapping[str, Plain], reject: Reject) -> None:
+    def __init__(
+        self,
+        settings: Any,
+        identity: Mapping[str, Plain],
+        reject: Reject,
+        began_at: float | None = None,
+    ) -> None:
         self._settings = settings
+        self._began_at = time.time() if began_at is None else began_at
         self._reject = reject
         self.run_id = str(identity.get("run_id") or settings.run.id or generate_id())
         place = identity.get("run_dir")
@@ -169,7 +177,7 @@ class SwanLabRun:
             id=self.run_id,
             resume=adapter.resume["allow" if goes_on else self._settings.run.resume],
         )
-        start.started_at.GetCurrentTime()
+        start.started_at.CopyFrom(timestamp(self._began_at))
         if self._settings.mode != "online":
             start.name = start.name or generate_name("beauty")
             start.color = start.color or generate_color("beauty")

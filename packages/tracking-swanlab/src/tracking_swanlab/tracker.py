@@ -90,7 +90,7 @@ class SwanLabTracker(RecordTracker):
         from tracking_swanlab.run import SwanLabRun
 
         # A start that failed half-way and is tried again goes on with the run that it made.
-        run = SwanLabRun(settings, self._resumed or self._begun, self.reject)
+        run = SwanLabRun(settings, self._resumed or self._begun, self.reject, self.began_at)
         self._begun = self._identity = {"run_id": run.run_id, "run_dir": str(run.directory)}
         try:
             run.start()
