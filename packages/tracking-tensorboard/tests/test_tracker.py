@@ -575,6 +575,16 @@ class TestHyperparameters:
             "a/b": 1.0, "a/b'": 2.0,
         }  # fmt: skip
 
+    def test_a_run_that_is_started_late_began_when_it_began(self, tmp_path: Path) -> None:
+        tracker = TensorBoardTracker("run", tmp_path)
+        tracker.began_at = WALL_TIME
+        tracker.start()
+        tracker.deliver([Config({"lr": 0.1}, WALL_TIME + 5)])
+        tracker.finish()
+        content = accumulated(tmp_path / "run").SummaryMetadata("_hparams_/session_start_info")
+        start = metadata.parse_session_start_info_plugin_data(content.plugin_data.content)
+        assert start.start_time_secs == WALL_TIME
+
     def test_the_text_beside_them_is_json(self, tmp_path: Path) -> None:
         tracker = started(tmp_path)
         tracker.deliver([Config({"a": 1, "b": [None]}, WALL_TIME), Config({"a": 2}, WALL_TIME)])

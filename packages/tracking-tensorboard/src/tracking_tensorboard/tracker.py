@@ -84,7 +84,8 @@ class TensorBoardTracker(RecordTracker):
         run_dir = self._resumed or self._first_directory(go_on=purge_step is not None)
         goes_on = _holds_a_run(run_dir)
         events = EventFile(run_dir, self._kwargs.get("filename_suffix", ""), purge_step)
-        summaries = Summaries(run_dir, now, self.reject)
+        began_at = now if self.began_at is None else self.began_at
+        summaries = Summaries(run_dir, began_at, self.reject)
         if goes_on:
             events.append([summaries.taken_up(now)])
         self._events, self._summaries = events, summaries
