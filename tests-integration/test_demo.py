@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tracking_core.testing import Seen
 
@@ -14,21 +17,34 @@ DEMO = Path(__file__).resolve().parent.parent / "tools" / "demo.py"
 
 def test_the_demo_trains_and_both_tools_have_its_run(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     read_tensorboard: Callable[[Path], Seen],
     read_mlflow: Callable[..., Seen],
 ) -> None:
+    output = tmp_path / "a folder"  # what is printed has to be fit to be typed
+    output.mkdir()
+    (tmp_path / "mlflow.db").rename(output / "mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    store = f"sqlite:///{output / 'mlflow.db'}"
     done = subprocess.run(
-        [sys.executable, str(DEMO), "--epochs", "3", "--output", str(tmp_path)],
+        [sys.executable, str(DEMO), "--epochs", "3", "--output", str(output)],
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "Look at it:" in done.stdout
+    look, _, after = done.stdout.partition("Look at it:\n")
+    assert after, look
+    commands = [shlex.split(line) for line in after.splitlines() if "dev.py" in line]
+    assert [command[-1] for command in commands] == [
+        str(output / "tensorboard"),
+        store,
+    ]
+    assert "/model-metrics?workflowType=machine_learning" in after
     assert "0 failed" not in done.stdout and " failed" not in done.stdout
     assert "training: 100%" in done.stderr
 
-    for seen in (read_tensorboard(tmp_path / "tensorboard" / "digits"), read_mlflow()):
+    for seen in (read_tensorboard(output / "tensorboard" / "digits"), read_mlflow(store)):
         losses = seen.points("train/loss")
         assert [point.step for point in losses] == list(range(3 * 22))
         assert losses[-1].value < losses[0].value / 2, "it really trains"

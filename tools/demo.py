@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,13 @@ def main() -> None:
         accuracy = train(tracking, config, options.output)
     print(f"\nTest accuracy {accuracy:.3f}. {describe(tracking.status())}\n")
     print("Look at it:")
-    print(f"  python3 tools/dev.py tensorboard --logdir {shown(options.output / 'tensorboard')}")
-    print(
-        f"  python3 tools/dev.py mlflow ui --backend-store-uri {os.environ['MLFLOW_TRACKING_URI']}"
-    )
+    print(f"  {command('tensorboard', '--logdir', shown(options.output / 'tensorboard'))}")
+    print("    then open http://localhost:6006")
+    used = os.environ["MLFLOW_TRACKING_URI"]
+    if used == store:
+        used = f"sqlite:///{shown(options.output / 'mlflow.db')}"
+    print(f"  {command('mlflow', 'ui', '--backend-store-uri', used)}")
+    print(f"    then open http://localhost:5000/{page(tracking)}")
 
 
 def train(tracking: Tracking, config: dict[str, Any], output: Path) -> float:
@@ -125,6 +129,22 @@ def describe(status: dict[str, Any]) -> str:
         left = f", {one.pending} are still to come" if one.pending else ""
         parts.append(f"{name} has {one.delivered} records{troubles}{left}")
     return "; ".join(parts) + "."
+
+
+def command(*arguments: object) -> str:
+    """What to type, from the root of the clone and in any shell."""
+    return shlex.join(["python3", "tools/dev.py", *map(str, arguments)])
+
+
+def page(tracking: Tracking) -> str:
+    """Where MLflow shows the charts of the run: by itself it opens on pages for language models."""
+    run = tracking.get_tracker("mlflow").identity()
+    if not run:
+        return ""  # it did not start, and a warning has said why
+    return (
+        f"#/experiments/{run['experiment_id']}/runs/{run['run_id']}/model-metrics"
+        "?workflowType=machine_learning"
+    )
 
 
 def shown(path: Path) -> Path:
