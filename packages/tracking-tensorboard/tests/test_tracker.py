@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import struct
@@ -51,6 +52,11 @@ def row(step: int, **values: Any) -> Log:
 
 def event_files(run_dir: Path) -> list[Path]:
     return sorted(path for path in run_dir.iterdir() if "tfevents" in path.name)
+
+
+def loaded(file: Path) -> Any:
+    yaml: Any = pytest.importorskip("yaml", reason="PyYAML is not installed here")
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def events_of(run_dir: Path) -> Iterator[Any]:
@@ -585,6 +591,21 @@ class TestHyperparameters:
         start = metadata.parse_session_start_info_plugin_data(content.plugin_data.content)
         assert start.start_time_secs == WALL_TIME
 
+    def test_the_file_beside_them_is_yaml(self, tmp_path: Path) -> None:
+        config = {
+            "lr": 1e-05, "big": 1e22, "n": 2**70, "none": None, "yes": True, "off": "no", "": "",
+            "inf": [math.inf, -math.inf], "model": {"hidden": [64, 32], "a: b": "#x\n\t\\\"'"},
+            "k" * 2000: {"l" * 2000: 0.5}, "\x7f\u2028é😀\U000e0001": "\x00\ufeff-", "empty": [{}, []],
+        }  # fmt: skip
+        tracker = started(tmp_path)
+        for _ in range(2):  # as a delivery lane may do
+            tracker.deliver([Config(config, WALL_TIME)])
+        tracker.deliver([Config({"lr": 0.5}, WALL_TIME + 1)])
+        tracker.finish()
+        first, second = sorted((tmp_path / "run").glob("*/hparams.yml"))
+        assert loaded(first) == config
+        assert loaded(second) == config | {"lr": 0.5}
+
     def test_the_text_beside_them_is_json(self, tmp_path: Path) -> None:
         tracker = started(tmp_path)
         tracker.deliver([Config({"a": 1, "b": [None]}, WALL_TIME), Config({"a": 2}, WALL_TIME)])
@@ -700,7 +721,8 @@ class TestWhatAccelerateTests:
         config = {"num_iterations": 12, "learning_rate": 1e-2, "some_boolean": False, "s": "text"}
         tracking.init_trackers("test_project_with_config", config)
         tracking.end_training()
-        assert any((tmp_path / "test_project_with_config").iterdir())
+        (file,) = (tmp_path / "test_project_with_config").glob("*/hparams.yml")
+        assert loaded(file) == config
 
     def test_log(self, tmp_path: Path) -> None:
         tracking = Tracking("tensorboard", tmp_path, delivery="inline")

@@ -35,7 +35,7 @@ from tracking_core.records import (
     Tags,
     flat,
 )
-from tracking_tensorboard import tags
+from tracking_tensorboard import hparams_file, tags
 from tracking_tensorboard.artifacts import Artifacts
 from tracking_tensorboard.tags import tag_of
 
@@ -65,6 +65,7 @@ class Summaries:
     """
 
     def __init__(self, run_dir: str, started_at: float, reject: Reject) -> None:
+        self._run_dir = run_dir
         self._artifacts = Artifacts(run_dir)
         self._started_at = started_at
         self._reject = reject
@@ -107,6 +108,7 @@ class Summaries:
         self._config.update(record.values)
         hparams = dict(_hyperparameters(self._config))
         start = self._session_start(hparams, record.wall_time)
+        hparams_file.store(self._run_dir, self._config, record.wall_time)
         return [start, _json(tags.CONFIG, self._config)]
 
     def _session_start(self, hparams: Mapping[str, Plain], wall_time: float) -> Any:
