@@ -132,6 +132,17 @@ class TestLaziness:
 
 
 class TestWhichTask:
+    def test_offline_by_a_call_holds_when_its_variable_is_taken_back(
+        self, offline: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from clearml import Task
+
+        Task.set_offline(True)
+        monkeypatch.delenv("CLEARML_OFFLINE_MODE")  # as unittest.mock.patch.dict(os.environ) does
+        tracker = started()
+        tracker.finish()
+        assert str(tracker.identity()["task_id"]).startswith("offline-")
+
     def test_the_name_is_that_of_project_and_task(self) -> None:
         tracker = started()
         task = task_of(tracker)

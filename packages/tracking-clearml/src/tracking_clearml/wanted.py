@@ -99,10 +99,11 @@ def wanted(run_name: str | None, arguments: Mapping[str, Any]) -> Wanted:
 def offline() -> bool:
     """Whether the user's settings say so: ``CLEARML_OFFLINE_MODE``, or ``Task.set_offline``."""
     imported()
+    from clearml import Task
     from clearml.backend_api.session.defs import ENV_OFFLINE_MODE
 
-    # Both are in the variable. What the library made of it when it was imported may be older.
-    return bool(ENV_OFFLINE_MODE.get())
+    # The library knows of the variable as it was when it was imported, and of what it was told since.
+    return bool(ENV_OFFLINE_MODE.get()) or bool(Task.is_offline())
 
 
 def main_task() -> Any:
