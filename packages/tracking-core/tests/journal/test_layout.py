@@ -103,6 +103,20 @@ def test_everything_is_private_whatever_the_umask(tmp_path: Path) -> None:
                 assert os.stat(os.path.join(parent, name)).st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o002, 0o775), (0o777, 0o700)])
+def test_directories_above_the_root_are_as_the_user_makes_them(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        Writer.create(tmp_path / "logs" / ".tracking", "run", sync_interval=None).close()
+    finally:
+        os.umask(before)
+    logs = tmp_path / "logs"
+    assert os.stat(logs).st_mode & 0o777 == mode, "others may read what trackers write there"
+    assert os.stat(logs / ".tracking").st_mode & 0o777 == 0o700
+
+
 def test_a_planted_link_is_refused(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -251,8 +251,15 @@ def _make_root(root: Path, files: Files) -> None:
         path = path.parent
     for part in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            files.mkdir(str(part), 0o700)
-            files.chmod(str(part), 0o700)
+            if part == root:
+                files.mkdir(str(part), 0o700)
+                files.chmod(str(part), 0o700)
+            else:
+                # The user's own, such as the logging_dir: trackers write there what others read.
+                files.mkdir(str(part), 0o777)
+                mode = stat.S_IMODE(os.stat(part).st_mode)
+                if mode & 0o700 != 0o700:  # by a umask under which nothing could be made inside
+                    files.chmod(str(part), mode | 0o700)
 
 
 def _writer_name() -> str:
