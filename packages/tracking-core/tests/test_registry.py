@@ -95,7 +95,16 @@ class TestFilter:
         message = str(caught.value)
         assert "Did you mean 'wandb'?" in message
         assert "'aim'" in message and "'swanlab'" in message
-        assert "pip install tracking-wanbd" in message
+        assert "pip install" not in message, "nobody shall install what a slip of the pen names"
+
+    def test_a_name_like_no_other_may_be_one_to_install(self) -> None:
+        with pytest.raises(UnknownTrackerError) as caught:
+            filter_trackers("neptune")
+        message = str(caught.value)
+        assert "'aim'" in message and "'swanlab'" in message
+        assert "pip install tracking-neptune" in message
+        with pytest.raises(UnknownTrackerError, match=r"capability: ''\. Choose between .*\]$"):
+            filter_trackers("")
 
     def test_something_that_is_no_tracker_is_named(self) -> None:
         with pytest.raises(UnknownTrackerError, match="not 42"):

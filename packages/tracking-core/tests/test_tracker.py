@@ -54,7 +54,7 @@ def test_a_single_missing_attribute_is_named() -> None:
         def tracker(self) -> None:
             return None
 
-    with pytest.raises(NotImplementedError, match=r"`name`$"):
+    with pytest.raises(NotImplementedError, match=r"Nameless\).* `name`$"):
         Nameless()
 
 

@@ -95,9 +95,13 @@ def _known(name: object) -> str:
             f"log_with takes names and tracker instances, not {name!r}; known names: {known}"
         )
     close = difflib.get_close_matches(name, known, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
+    problem = f"Unsupported logging capability: {name!r}."
+    if close or not name:
+        # No package is proposed for a slip of the pen: somebody might publish one.
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise UnknownTrackerError(f"{problem}{guess} Choose between {known}")
     raise UnknownTrackerError(
-        f"Unsupported logging capability: {name!r}.{guess} Choose between {known}, "
+        f"{problem} Choose between {known}, "
         f"or install the package that brings it (pip install {distribution_of(name)})"
     )
 

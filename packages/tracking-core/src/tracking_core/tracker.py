@@ -102,8 +102,9 @@ class GeneralTracker:
         ]
         if missing:
             raise NotImplementedError(
-                "The implementation for this tracker class is missing the following required "
-                "attributes. Please define them in the class definition: " + ", ".join(missing)
+                f"The implementation for this tracker class ({type(self).__qualname__}) is missing "
+                "the following required attributes. Please define them in the class definition: "
+                + ", ".join(missing)
             )
 
     def start(self) -> None:
