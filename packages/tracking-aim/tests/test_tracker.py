@@ -449,14 +449,13 @@ class TestOptions:
         assert seen(tracker).values("m") == [1.0]
 
     def test_pictures_are_taken_as_accelerate_takes_them(self, tracker: AimTracker) -> None:
-        tracker.log_images(
-            {"one": (PICTURE, "a cat"), "two": PICTURE},
-            step=4,
-            kwargs={"track": {"context": {"subset": "val"}}},
-        )
+        options = {"track": {"context": {"subset": "val"}}}
+        tracker.log_images({"one": (PICTURE, "a cat"), "two": PICTURE}, step=4, kwargs=options)
         (one,) = seen(tracker).media("one")
         assert one.caption == "a cat"
-        assert tracker.tracker.get_image_sequence("two", Context({"subset": "val"}))
+        tracker.log_images({"three": PICTURE}, 5, options)  # the same again: it is still whole
+        for key in ("two", "three"):
+            assert tracker.tracker.get_image_sequence(key, Context({"subset": "val"}))
 
     def test_configuration_is_not_changed(self, tracker: AimTracker) -> None:
         config = {"a": {"": 1, "big": 2**64 - 1}, "path": Path("/x")}

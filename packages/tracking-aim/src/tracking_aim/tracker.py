@@ -200,17 +200,23 @@ class AimTracker(RecordTracker):
     # --- what goes where ---
 
     @on_main_process
-    def log_images(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
+    def log_images(
+        self,
+        values: Mapping[str, Any],
+        step: int | None = None,
+        kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
         """Store pictures: for each key one, a list, a batch, or ``(picture, caption)``.
 
-        ``kwargs={"track": {...}}``, as Accelerate has it, is taken too.
+        `kwargs`, ``{"track": {...}}``, is Accelerate's way to give what `options` are.
         """
-        kwargs.update((kwargs.pop("kwargs", None) or {}).pop("track", {}))
+        options.update((kwargs or {}).get("track", {}))
         pictures = {
             key: Image(value[0], caption=value[1]) if _captioned(value) else value
             for key, value in values.items()
         }
-        super().log_images(pictures, step, **kwargs)
+        super().log_images(pictures, step, **options)
 
     def deliver(self, records: Sequence[Record]) -> None:
         """Write `records`: files first, then all points with one write, then Aim's tags.
