@@ -40,11 +40,14 @@ def filter_trackers(
     Raises:
         UnknownTrackerError: nobody knows the name. It is a `ValueError`.
         MissingLoggingDirectoryError: a tracker needs `logging_dir`. It is a `ValueError`.
-        InvalidTrackerError: the package behind a name is broken, or an instance has no `name` or no
-            `requires_logging_directory`. It is a `ValueError`.
+        InvalidTrackerError: the package behind a name is broken or was made for another version of
+            tracking-core, or an instance has no `name` or no `requires_logging_directory`. It is
+            a `ValueError`.
 
     Warns:
-        TrackingWarning: a tracker of this project is not installed and is left out.
+        TrackingWarning: a tracker of this project is not installed and is left out; what a
+            tracker's package needs is missing or has another version; more than one package
+            brings the name.
     """
     if log_with is None:
         return []

@@ -6,14 +6,16 @@ A tracker is found by the entry point ``tracking.trackers`` of an installed pack
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, MutableMapping
 from enum import Enum, EnumMeta
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TypeVar
 
 from tracking_core.errors import InvalidTrackerError
 from tracking_core.rejections import say
+from tracking_core.requirements import CORE, canonical, metadata_field, unmet_requirements
 from tracking_core.tracker import GeneralTracker
 
 __all__ = [
@@ -25,6 +27,10 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "tracking.trackers"
+ENTRY_POINTS = "entry_points.txt"
+
+# A class in a module; the extras that may follow have long had no meaning.
+_REFERENCE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[.*\]\s*)?")
 
 C = TypeVar("C", bound=type[GeneralTracker])
 
@@ -129,14 +135,87 @@ def distribution_of(name: str) -> str:
     return "tracking-" + name.replace("_", "-")
 
 
-def _installed() -> dict[str, EntryPoint]:
-    found = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
-    return {point.name: point for point in found}
+def _installed() -> dict[str, list[EntryPoint]]:
+    """What installed packages bring, by the tracker's name; of several the first is the one used.
+
+    `importlib.metadata.entry_points` parses the file of every package there is, and one that can't
+    be parsed takes all others along. Here it costs its own trackers.
+    """
+    found: dict[str, list[EntryPoint]] = {}
+    for distribution in distributions():
+        try:
+            if ENTRY_POINT_GROUP not in (distribution.read_text(ENTRY_POINTS) or ""):
+                continue
+        except (OSError, ValueError):
+            continue  # bytes that are no text: nobody can tell what they were to be
+        try:
+            points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as error:  # a line without "=" is a TypeError today
+            _say_unreadable(distribution, error)
+            continue
+        for point in points:
+            found.setdefault(point.name, []).append(point)
+    return {
+        name: same if len(same) == 1 else _best_first(name, same)
+        for name, same in sorted(found.items())
+    }
 
 
-def _load(point: EntryPoint) -> type[GeneralTracker]:
-    package = point.dist.name if point.dist is not None else point.module
+def _best_first(name: str, points: list[EntryPoint]) -> list[EntryPoint]:
+    """The package that has the tracker's own name, then the others by theirs; each once.
+
+    The order in which a directory lists its files must not decide.
+    """
+    packages: dict[str, EntryPoint] = {}
+    for point in points:
+        # As in imports, a package that is installed twice counts where it is found first.
+        packages.setdefault(canonical(_package_of(point)), point)
+    return [
+        point
+        for _, point in sorted(
+            packages.items(), key=lambda item: (item[0] != distribution_of(name), item[0])
+        )
+    ]
+
+
+_said_unreadable: set[str] = set()
+
+
+def _say_unreadable(distribution: Distribution, error: Exception) -> None:
+    package = _name_of(distribution)
+    if package not in _said_unreadable:
+        _said_unreadable.add(package)
+        say(
+            f"the trackers of the package {package!r} are not known, because its {ENTRY_POINTS} "
+            f"can't be read: {type(error).__name__}: {error}"
+        )
+
+
+def _load(points: list[EntryPoint]) -> type[GeneralTracker]:
+    point, *others = points
+    package = _package_of(point)
+    if others:
+        names = " and ".join(repr(_package_of(other)) for other in others)
+        say(
+            f"tracker {point.name!r} is brought by more than one package: {package!r} is used, "
+            f"{names} not. Uninstall what you don't want"
+        )
     culprit = f"tracker {point.name!r} of the package {package!r} can't be loaded"
+    if not _REFERENCE.fullmatch(point.value):
+        raise InvalidTrackerError(
+            f"{culprit}: its entry point is {point.value!r}, which has not the form "
+            "'package.module:Class'"
+        )
+    unmet = unmet_requirements(point.dist) if point.dist is not None else []
+    for requirement in unmet:
+        if requirement.distribution == CORE:
+            # Its code was written for another contract: what it would do is anybody's guess.
+            raise InvalidTrackerError(f"{culprit}: {requirement}: pip install -U {package}")
+    if unmet:
+        say(
+            f"tracker {point.name!r} of the package {package!r} may not work: "
+            f"{'; '.join(map(str, unmet))}: pip install -U {package}"
+        )
     try:
         tracker_class = point.load()
     except Exception as error:
@@ -152,6 +231,14 @@ def _load(point: EntryPoint) -> type[GeneralTracker]:
         )
     loaded: type[GeneralTracker] = tracker_class
     return loaded
+
+
+def _package_of(point: EntryPoint) -> str:
+    return point.value if point.dist is None else _name_of(point.dist)
+
+
+def _name_of(distribution: Distribution) -> str:
+    return metadata_field(distribution, "Name") or "(without a name)"
 
 
 def _problem_with(tracker_class: object) -> str:
