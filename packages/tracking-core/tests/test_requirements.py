@@ -298,3 +298,18 @@ def test_without_packaging_nothing_is_checked(
         "print(tracking_core.filter_trackers('shelf'))\n"
     )
     assert said.strip() == "['shelf']"
+
+
+def test_a_trackers_module_may_build_on_another_trackers_class(site: Site) -> None:
+    site.tracker("tracking-desk", name="desk")
+    site.tracker("tracking-shelf")
+    (site.root / "tracking_shelf.py").write_text(
+        "from tracking_core import LOGGER_TYPE_TO_CLASS\n"
+        "class Tracker(LOGGER_TYPE_TO_CLASS['desk']): name = 'shelf'\n"
+    )
+    said = run(
+        f"import sys; sys.path.insert(0, {str(site.root)!r})\n"
+        "import tracking_core\n"
+        "print(tracking_core.filter_trackers('shelf'))\n"
+    )
+    assert said.strip() == "['shelf']"

@@ -71,7 +71,8 @@ class _Registry(MutableMapping[str, type[GeneralTracker]]):
     def __init__(self) -> None:
         self._registered: dict[str, type[GeneralTracker]] = {}
         self._loaded: dict[str, type[GeneralTracker]] = {}
-        self._lock = threading.Lock()
+        # Re-entrant, because a tracker's module may build on another tracker's class.
+        self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> type[GeneralTracker]:
         with self._lock:
