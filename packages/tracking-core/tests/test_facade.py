@@ -88,6 +88,20 @@ def test_init_kwargs_for_a_name_that_nobody_knows_are_said(memory: MemoryTracker
         )
 
 
+@pytest.mark.parametrize("first", ["instance", "name"])
+def test_init_kwargs_are_for_the_tracker_that_is_made_beside_an_instance_of_its_name(
+    memory: MemoryTracker, first: str
+) -> None:
+    register_tracker_class(MemoryTracker)
+    chosen = [memory, "memory"] if first == "instance" else ["memory", memory]
+    tracking = Tracking(chosen, delivery="inline")
+    tracking.init_trackers("p", init_kwargs={"memory": {"entity": "me"}})
+    (made,) = [tracker for tracker in tracking.trackers if tracker is not memory]
+    assert isinstance(made, MemoryTracker)
+    assert made.kwargs == {"entity": "me"}
+    tracking.end_training()
+
+
 def test_a_constructor_that_refuses_its_arguments_raises(memory: MemoryTracker) -> None:
     class Strict(MemoryTracker):
         def __init__(self, run_name: str) -> None:

@@ -56,7 +56,7 @@ def lanes_for(
     """
     options = _by_tracker(init_kwargs)
     members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
-    _say_unknown(options)
+    _say_unknown(options.keys() - {member.spec.name for member in members})
     members = _told_apart(members)
     if members and delivery != "inline":
         for root in _journal_roots(logging_dir):
@@ -79,16 +79,15 @@ def _member(
     project_name: str,
     logging_dir: Directory,
     delivery: Delivery,
-    options: dict[str, Mapping[str, Any]],
+    options: Options,
 ) -> Member:
-    """The tracker `one`, constructed; its arguments are taken out of `options`."""
+    """The tracker `one`, constructed with its arguments among `options` if it is a name."""
     if isinstance(one, GeneralTracker):
-        options.pop(one.name, None)
         given = type(one)
         spec = TrackerSpec(one.name, given.__module__, given.__qualname__, [], {}, "thread")
         return Member(spec, one, given=True)
     kind = LOGGER_TYPE_TO_CLASS[one]
-    arguments = dict(options.pop(one, {}))
+    arguments = dict(options.get(one, {}))
     places: list[Any] = [project_name]
     elsewhere: list[Any] = [project_name]
     if kind.requires_logging_directory:
@@ -135,8 +134,8 @@ def _lane_of(
     )
 
 
-def _say_unknown(options: Mapping[str, object]) -> None:
-    for name in options:
+def _say_unknown(names: Iterable[str]) -> None:
+    for name in names:
         # Frameworks pass options for trackers that this user did not choose: only a name that
         # nobody knows is a mistake.
         if name not in LoggerType and name not in LOGGER_TYPE_TO_CLASS:
