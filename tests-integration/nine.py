@@ -120,6 +120,19 @@ def _mlflow(place: Place) -> Iterable[Record]:
     return read_run(run.info.run_id, store, download_to=place.root / "copies")
 
 
+def read_experiment(store: str, experiment: str, folder: Path) -> Seen:
+    """The only run of an experiment in an MLflow store."""
+    from mlflow import MlflowClient
+
+    from tracking_mlflow import read_run
+
+    client = MlflowClient(tracking_uri=store)
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None, experiment
+    (run,) = client.search_runs([found.experiment_id])
+    return Seen(read_run(run.info.run_id, store, download_to=folder / experiment))
+
+
 def _swanlab(place: Place) -> Iterable[Record]:
     from tracking_swanlab import read_run
 

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from nine import HERE, Place
 from servers import free_port, mlflow_server
+from waiting import wait_until
 
 from tracking_core import Tracking
 from tracking_core.testing import Seen
@@ -30,15 +30,6 @@ for step in range(200):
     tracking.log({"loss": step / 2}, step=step)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def wait_until(done: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait for another process to have done something."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen"
-        pause.wait(0.1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
