@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,3 +71,50 @@ def test_a_two_process_torchrun_makes_one_run(
         assert seen.values("rank") == [0.0]
         assert len(seen.media("picture")) == 1
     assert {"direct/0", "table"} <= read_tensorboard(tmp_path / "rank0" / "project").keys
+
+
+LAUNCHED = """
+import json, os, sys, threading
+from tracking_core import Tracking
+
+out, rank = sys.argv[1], int(os.environ["RANK"])
+with Tracking(["tensorboard", "mlflow"], logging_dir=f"{out}/tb", delivery="process") as tracking:
+    tracking.init_trackers("project", config={"rank": rank})
+    for step in range(50):
+        tracking.log({"rank": rank}, step=step)
+    tracking.get_tracker("mlflow").log({"direct": rank}, step=0)
+    report = {
+        "run_dir": tracking.run_dir and str(tracking.run_dir),
+        "trackers": list(tracking.status()),
+        "alone": threading.active_count() == 1,
+    }
+    assert tracking.flush(240)
+with open(f"{out}/report{rank}.json", "w") as file:
+    json.dump(report, file)
+"""
+
+
+def test_without_torch_the_launchers_variables_make_one_run_and_one_journal(
+    tmp_path: Path, read_tensorboard: Callable[[Path], Seen], read_mlflow: Callable[..., Seen]
+) -> None:
+    script = tmp_path / "training.py"
+    script.write_text(LAUNCHED)
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "3"},
+        )
+        for rank in range(3)
+    ]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0, 0]
+
+    main, *others = (json.loads((tmp_path / f"report{rank}.json").read_text()) for rank in range(3))
+    (run_dir,) = (tmp_path / "tb" / ".tracking").iterdir()
+    assert (main["run_dir"], main["trackers"]) == (str(run_dir), ["tensorboard", "mlflow"])
+    assert others == [{"run_dir": None, "trackers": [], "alone": True}] * 2
+    assert len(list(run_dir.iterdir())) == 1
+    for seen in (read_tensorboard(tmp_path / "tb" / "project"), read_mlflow()):
+        assert seen.config == {"rank": 0}
+        assert [(p.step, p.value) for p in seen.points("rank")] == [(s, 0.0) for s in range(50)]
+        assert seen.status == "finished"
+    assert read_mlflow().values("direct") == [0.0]
