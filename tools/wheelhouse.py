@@ -11,20 +11,20 @@ the core, so that a tracker meets the oldest core that it declares as well as th
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from history import folder_at, tag_of, tags
 from monorepo import CORE, ROOT, Package, packages
 
-__all__ = ["SOURCES", "WHEELHOUSE", "Built", "build", "tags", "unpack", "wheel_of"]
+__all__ = ["SOURCES", "WHEELHOUSE", "Built", "build", "released_core", "unpack", "wheel_of"]
 
 WHEELHOUSE = ROOT / ".dev" / "wheelhouse"
 SOURCES = WHEELHOUSE / "sources"
@@ -48,17 +48,25 @@ def main() -> int:
     return 0
 
 
-def build(folder: Path, into: Path) -> Built:
+def build(
+    folder: Path, into: Path, *, umask: int = -1, environ: Mapping[str, str] | None = None
+) -> Built:
     """The source distribution of the package in `folder`, and the wheel that is built from it.
 
     Raises:
         SystemExit: it can't be built; the builder has said why.
     """
     command = [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir", str(into), str(folder)]
-    if subprocess.run(command).returncode != 0:
+    if subprocess.run(command, umask=umask, env=environ).returncode != 0:
         raise SystemExit(f"{folder.name} can't be built, see above")
     (sdist,), (wheel,) = into.glob("*.tar.gz"), into.glob("*.whl")
     return Built(sdist, wheel)
+
+
+def released_core(version: str, into: Path) -> Path:
+    """A wheel of the core as it was when that version was released, built in a new folder of `into`."""
+    folder = Path(tempfile.mkdtemp(dir=into))
+    return build(folder_at(tag_of(CORE, version), CORE, folder), folder / "dist").wheel
 
 
 def unpack(sdist: Path, to: Path) -> Path:
@@ -82,14 +90,6 @@ def wheel_of(package: Package) -> Path:
     return WHEELHOUSE / name
 
 
-def tags(package: str) -> list[str]:
-    """The released versions of a package, oldest first, as the tags ``<package>-v<version>`` say."""
-    command = ["git", "-C", str(ROOT), "tag", "--list", f"{package}-v*"]
-    said = subprocess.run(command, capture_output=True, text=True)
-    found = [tag.removeprefix(f"{package}-v") for tag in said.stdout.split()]
-    return sorted(found, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
-
-
 def _add(package: Package) -> None:
     with tempfile.TemporaryDirectory() as folder:
         built = build(package.folder, Path(folder))
@@ -100,12 +100,7 @@ def _add(package: Package) -> None:
 def _add_released_core(version: str) -> str:
     """Build the core as it was when it was released, unless this tree has the same version."""
     with tempfile.TemporaryDirectory() as folder:
-        command: Sequence[str] = ("archive", f"{CORE}-v{version}", f"packages/{CORE}")
-        tar = Path(folder, "core.tar")
-        subprocess.run(["git", "-C", ROOT, *command, "--output", tar], check=True)
-        with tarfile.open(tar) as archive:
-            archive.extractall(folder, filter="data")
-        wheel = build(Path(folder, "packages", CORE), Path(folder, "dist")).wheel
+        wheel = released_core(version, Path(folder))
         if not (WHEELHOUSE / wheel.name).exists():
             shutil.move(wheel, WHEELHOUSE)
     return version
