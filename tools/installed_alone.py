@@ -10,30 +10,45 @@ library that another one makes a tracker of.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.metadata import distributions
+from pathlib import Path
 
-from monorepo import CORE, PREFIX, package, packages
+from monorepo import CORE, PREFIX, Package, package, packages
+
+__all__ = ["strangers"]
 
 
 def main(name: str) -> int:
-    here = {(found.name or "").lower().replace("_", "-") for found in distributions()}
-    wanted = {name, CORE}
-    missing = wanted - here
+    found = list(strangers(package(name)))
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
+
+
+def strangers(one: Package, folder: Path | None = None) -> Iterator[str]:
+    """What is installed with a package and should not be, or is missing, a sentence each.
+
+    Args:
+        one: the package.
+        folder: the ``site-packages`` of the environment; that of this interpreter, if it isn't named.
+    """
+    installed = distributions(path=[str(folder)]) if folder else distributions()
+    here = {(found.name or "").lower().replace("_", "-") for found in installed}
+    wanted = {one.name, CORE}
     libraries = {
-        library.lower().replace("_", "-"): one.name
-        for one in packages()
-        for library in one.libraries[:1]
-        if one.name not in wanted
+        library.lower().replace("_", "-"): other.name
+        for other in packages()
+        for library in other.libraries[:1]
+        if other.name not in wanted
     }
-    own = {library.lower().replace("_", "-") for library in package(name).libraries}
-    strangers = {one for one in here if one.startswith(PREFIX)} - wanted
-    strangers |= (here & libraries.keys()) - own
-    for one in sorted(missing):
-        print(f"{one} is not installed here")
-    for one in sorted(strangers):
-        brought = f", the library of {libraries[one]}" if one in libraries else ""
-        print(f"{one}{brought}, is installed with {name}")
-    return 1 if missing or strangers else 0
+    own = {library.lower().replace("_", "-") for library in one.libraries}
+    found = {name for name in here if name.startswith(PREFIX)} - wanted
+    found |= (here & libraries.keys()) - own
+    for name in sorted(wanted - here):
+        yield f"{name} is not installed here"
+    for name in sorted(found):
+        brought = f", the library of {libraries[name]}" if name in libraries else ""
+        yield f"{name}{brought}, is installed with {one.name}"
 
 
 if __name__ == "__main__":

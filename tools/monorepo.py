@@ -20,7 +20,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["CORE", "PREFIX", "PYTHONS", "ROOT", "Package", "package", "packages", "rewrite"]
+__all__ = [
+    "CORE",
+    "ENTRY_POINTS",
+    "PREFIX",
+    "PYTHONS",
+    "ROOT",
+    "Package",
+    "package",
+    "packages",
+    "rewrite",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "tracking-"
