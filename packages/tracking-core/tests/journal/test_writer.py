@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -325,20 +326,66 @@ def test_a_signal_handler_may_log_in_the_middle_of_an_append(tmp_path: Path, map
 
 
 class Interrupt:
-    """A trace function that raises `KeyboardInterrupt` at the n-th line inside the journal."""
+    """A trace function that calls `action` before the n-th instruction inside the journal.
 
-    def __init__(self, at: int) -> None:
+    With `lines` it counts lines instead.
+    """
+
+    def __init__(self, at: int, action: Callable[[], object], *, lines: bool = False) -> None:
         self.at = at
         self.seen = 0
+        self._action = action
+        self._event = "line" if lines else "opcode"
 
     def __call__(self, where: types.FrameType, event: str, argument: object) -> object:
         if "tracking_core/journal" not in where.f_code.co_filename.replace(os.sep, "/"):
             return None
-        if event == "line":
+        where.f_trace_opcodes = self._event == "opcode"
+        if event == self._event:
             self.seen += 1
             if self.seen == self.at:
-                raise KeyboardInterrupt
+                self._action()
         return self
+
+
+def interrupt_from_the_keyboard() -> None:
+    raise KeyboardInterrupt
+
+
+def handler_logs_at(at: int, root: Path, mapped: bool) -> bool:
+    """Whether there is an instruction `at` of an append; a handler that logs there loses nothing."""
+    files = FaultyFiles()
+    writer = Writer.create(
+        root, "run", mapped=mapped, segment_bytes=250, sync_interval=None, files=files
+    )
+    handled: list[int] = []
+    accepted: list[int] = []
+    # Too large for a segment in which the append that it interrupts has still room.
+    interrupt = Interrupt(at, lambda: handled.append(writer.append(b"handler" * 30)))
+    for number in range(2):
+        sys.settrace(interrupt)  # type: ignore[arg-type]  # returns itself
+        try:
+            accepted.append(writer.append(b"loop %d " % number * 8))
+        finally:
+            sys.settrace(None)
+    assert writer.close() == 0
+    entries, damages = read_all(writer.directory)
+    found = {entry.seq: entry.payload[:7] for entry in entries}
+    assert damages == [], at
+    assert [found[seq] for seq in accepted] == [b"loop 0 ", b"loop 1 "], at
+    assert len(found) == 2 + len(handled), at
+    assert all(found[seq] == b"handler" for seq in handled if seq), at
+    return bool(handled)
+
+
+@BOTH
+def test_a_handler_that_logs_at_any_instruction_of_an_append_loses_nothing(
+    tmp_path: Path, mapped: bool
+) -> None:
+    at = 1
+    while handler_logs_at(at, tmp_path / str(at), mapped):
+        at += 1
+    assert at > 300
 
 
 @pytest.mark.parametrize("refusing", [False, True], ids=["healthy", "refusing"])
@@ -361,7 +408,7 @@ def test_an_interrupt_at_any_line_of_append_costs_no_accepted_record(
             files=files,
         )
         accepted: dict[int, bytes] = {}
-        interrupt = Interrupt(at)
+        interrupt = Interrupt(at, interrupt_from_the_keyboard, lines=True)
         for number in range(12):
             if refusing and number in (4, 5):
                 files.fault = Fault(0, "before", errno.ENOSPC, forever=True)

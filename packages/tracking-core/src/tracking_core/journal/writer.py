@@ -178,14 +178,15 @@ class Writer:
             return 0
         try:
             with self._lock:
-                open_segment = self._segment
-                if self._busy or self._ring or open_segment is None:
+                if self._busy or self._ring or self._segment is None:
                     seq = self._append_slowly(payload)
                 else:
+                    # From here on a handler's record waits, and the segment stays the same.
                     self._busy = True
+                    current = self._segment
                     seq = self._last + 1
                     try:
-                        put = open_segment.put(encode(seq, payload, open_segment.salt))
+                        put = current.put(encode(seq, payload, current.salt))
                     except OSError as error:
                         self._refused(error)
                         put = False
