@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_core.capture import capture, capture_images, capture_tags
+from tracking_core.capture import capture, capture_images, capture_tags, plain_row
 
 SCALAR_DTYPES = [
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
@@ -206,6 +206,38 @@ def test_nothing_raises_and_everything_is_taken_or_named(value: Any) -> None:
     taken, rejected = capture({"v": value})
     empty_dict = isinstance(value, dict) and not taken and not rejected
     assert taken or rejected or empty_dict
+
+
+numbers = st.floats() | st.booleans() | st.integers(-(2**65), 2**65)
+names = st.text(max_size=5) | st.integers() | st.none()
+
+
+@given(st.dictionaries(names, numbers | st.none() | st.text(max_size=3) | hostile, max_size=4))
+def test_what_is_plain_at_a_glance_is_what_a_closer_look_would_take(values: Any) -> None:
+    row = plain_row(values)
+    if row is not None:
+        assert row is not values
+        taken, rejected = capture(values)
+        assert rejected == []
+        assert repr(row) == repr(taken)
+
+
+def test_a_row_of_numbers_is_plain_at_a_glance() -> None:
+    row = {"loss": 0.5, "nan": math.nan, "best": True, "epoch": 3, "seen": 2**64 - 1}
+    assert plain_row(row) == row
+    for other in (2**64, -(2**63) - 1, numpy.float64(1), Level.HIGH, "text", None, {"a": 1.0}):
+        assert plain_row({**row, "other": other}) is None
+    for name in (1, "\ud800", "\u00e9"):
+        assert plain_row({**row, name: 1.0}) is None
+    assert plain_row([("loss", 0.5)]) is None
+
+
+def test_a_name_is_its_characters_whatever_its_class() -> None:
+    class Name(str, enum.Enum):
+        LOSS = "loss"
+
+    assert list(capture({Name.LOSS: "text"})[0]) == ["loss"]
+    assert plain_row({Name.LOSS: 1.0}) == {"loss": 1.0}
 
 
 @given(hostile)

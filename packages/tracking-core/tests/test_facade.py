@@ -308,7 +308,7 @@ class TestNothingRaisesOutOfLog:
         tracking.end_training()
 
     @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
-    @pytest.mark.parametrize("options", [3, {"memory": 3}, [1], {"memory": None}])
+    @pytest.mark.parametrize("options", [3, {"memory": 3}, [1], {"memory": None}, numpy.zeros(3)])
     def test_options_that_are_no_dicts(self, memory: MemoryTracker, options: Any) -> None:
         tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")

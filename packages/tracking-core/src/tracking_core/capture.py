@@ -12,15 +12,22 @@ from typing import Any, NamedTuple, cast
 
 from tracking_core.errors import UnfitValueError
 from tracking_core.media import medium_of
-from tracking_core.plain import NOT_PLAIN, plain_value, text, type_name
+from tracking_core.plain import (
+    LARGEST_INTEGER,
+    NOT_PLAIN,
+    SMALLEST_INTEGER,
+    plain_value,
+    text,
+    type_name,
+)
 from tracking_core.records import LoggedImage, Media, Value
 from tracking_core.values import Image, Layout
 
-__all__ = ["Rejected", "capture", "capture_images", "capture_tags"]
+__all__ = ["Rejected", "capture", "capture_images", "capture_tags", "plain_row"]
 
 DEEPEST = 16  # nested dicts beyond this are a mistake
 _FINE = frozenset({float, bool})
-_TEXT = frozenset({str})
+_NUMBERS = frozenset({float, bool, int})
 
 
 class Rejected(NamedTuple):
@@ -31,21 +38,29 @@ class Rejected(NamedTuple):
     reason: str
 
 
+def plain_row(values: object) -> dict[str, Value] | None:
+    """What `capture` would make of `values`, if these are numbers with simple names; else None.
+
+    That is nearly every call of `log`, and seeing it at one glance takes a quarter of the time.
+    """
+    if type(values) is not dict:
+        return None
+    # The copy comes first, because another thread may change what it was made of.
+    taken = values.copy()
+    try:
+        simple = "".join(taken).isascii()
+    except TypeError:  # a name that is no text
+        return None
+    if simple and (_FINE.issuperset(map(type, taken.values())) or _are_numbers(taken)):
+        return taken
+    return None
+
+
 def capture(values: Mapping[Any, Any]) -> tuple[dict[str, Value], list[Rejected]]:
     """Plain copies of all `values` that can be taken, and what could not be.
 
     Never raises for anything that `values` holds.
     """
-    if type(values) is dict:
-        # Nearly every call: all is plain as it stands, and seeing that at one glance halves the
-        # cost. The copy comes first, because another thread may change what it was made of.
-        taken = values.copy()
-        if (
-            _FINE.issuperset(map(type, taken.values()))
-            and _TEXT.issuperset(map(type, taken))
-            and "".join(taken).isascii()
-        ):
-            return taken, []
     return _captured(values, _one_value)
 
 
@@ -72,6 +87,13 @@ def capture_tags(tags: object) -> dict[str, str | None]:
     if isinstance(tags, str) or not isinstance(tags, Iterable):
         return {text(str(tags)): None}
     return {text(str(tag)): None for tag in tags}
+
+
+def _are_numbers(values: dict[str, Any]) -> bool:
+    if not _NUMBERS.issuperset(map(type, values.values())):
+        return False
+    integers = (value for value in values.values() if type(value) is int)
+    return all(SMALLEST_INTEGER <= integer <= LARGEST_INTEGER for integer in integers)
 
 
 def _captured(
@@ -106,7 +128,7 @@ def _capture_into(
         key, kind = given, type(value)
         try:
             if type(given) is not str or not given.isascii():
-                key = text(str(given))
+                key = text(str.__str__(given) if isinstance(given, str) else str(given))
             if key in taken or parent + key in names:
                 raise UnfitValueError("another value of the same call has this key")
             if kind is float or kind is bool:

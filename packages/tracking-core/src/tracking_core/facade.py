@@ -7,13 +7,14 @@ import os
 import secrets
 import sys
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
 
 from tracking_core.assembly import Delivery, Options, free_name, lanes_for
-from tracking_core.capture import Rejected, capture, capture_images, capture_tags
+from tracking_core.capture import Rejected, capture, capture_images, capture_tags, plain_row
 from tracking_core.config import plain_config
 from tracking_core.delivery.journaled import JournaledLanes
 from tracking_core.delivery.lane import Lane, TrackerStatus
@@ -98,7 +99,8 @@ class Tracking:
         PartialState()
         self._lanes: list[Lane] = []
         self._trackers: list[GeneralTracker] = []
-        self._process = 0
+        # Whether there is a run to log to in *this* process: a forked child has none.
+        self._active = False
         self._started = False
         self._ended = False
         self._run_id: str | None = None
@@ -148,11 +150,12 @@ class Tracking:
         self._started, self._ended = True, False
         self._next_position = 0
         self._run_id = run_id
-        self._process = os.getpid()
         for lane in lanes:
             lane.start()
         self._lanes = lanes
         self._trackers = [tracker for lane in lanes for tracker in lane.trackers()]
+        _runs.add(self)
+        self._active = bool(lanes)
         atexit.register(self._end_forgotten)
         if config is not None:
             self._put(Config(plain_config(config), time.time()))
@@ -173,7 +176,8 @@ class Tracking:
         if not self._active:
             self._ended = self._started
             return
-        self._ended = True
+        self._active, self._ended = False, True
+        _runs.discard(self)
         atexit.unregister(self._end_forgotten)
         deadline = time.monotonic() + timeout
         for lane in self._lanes:
@@ -213,8 +217,12 @@ class Tracking:
         Never raises: a value that can't be taken is left out, counted (`status`) and named in one
         warning; a step that is no integer is left out likewise, and its row is kept.
         """
-        if self._in_a_run("log"):
-            self._log(capture(values), step, log_kwargs)
+        if self._active or self._in_a_run("log"):
+            row = plain_row(values)
+            if row is None:
+                self._log(capture(values), step, log_kwargs)
+            else:
+                self._log_row(row, step, log_kwargs, True)
 
     def log_images(
         self,
@@ -335,11 +343,6 @@ class Tracking:
 
     # --- inside ---
 
-    @property
-    def _active(self) -> bool:
-        """Whether there is a run to log to in *this* process: a forked child has none."""
-        return bool(self._lanes) and not self._ended and self._process == os.getpid()
-
     def _in_a_run(self, call: str) -> bool:
         """Whether there is a run to log to; it is said if there is none that should be there."""
         if self._active:
@@ -372,29 +375,67 @@ class Tracking:
         values, rejected = captured
         for rejection in rejected:
             self._rejections.add(*rejection)
+        self._log_row(values, step, log_kwargs)
+
+    def _log_row(
+        self,
+        values: dict[str, Value],
+        step: object,
+        log_kwargs: Options | None,
+        plain: bool = False,
+    ) -> None:
+        if type(step) is int and -LARGEST_STEP <= step <= LARGEST_STEP:
+            number: int | None = step
+            position = step
+        else:
+            number = self._whole(step)
+            position = self._next_position if number is None else number
+        self._next_position = position + 1 if position < LARGEST_STEP else position
+        options: dict[str, dict[str, Any]] = {}
+        if log_kwargs is not None:
+            options = self._options_of(log_kwargs)
+            plain = plain and not options
+        if values:
+            record = Log(values, number, position, time.time(), options)
+            for lane in self._lanes:
+                lane.put(record, plain)
+
+    def _whole(self, step: object) -> int | None:
         try:
             number = whole_step(step)
         except StepError as error:
-            number = None
             self._rejections.add("step", type_name(step), str(error))
+            return None
         if number is not None and abs(number) > LARGEST_STEP:
-            number = None
             self._rejections.add("step", "int", "it is beyond 63 bits")
-        options: dict[str, dict[str, Any]] = {}
-        if log_kwargs:
-            try:
-                options = {name: dict(given) for name, given in log_kwargs.items()}
-            except Exception:  # anything may have been passed
-                reason = "it must be a dict of dicts, by tracker name"
-                self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
-        position = self._next_position if number is None else number
-        self._next_position = position + 1 if position < LARGEST_STEP else position
-        if values:
-            self._put(Log(values, number, position, time.time(), options))
+            return None
+        return number
+
+    def _options_of(self, log_kwargs: Options) -> dict[str, dict[str, Any]]:
+        try:
+            return {name: dict(given) for name, given in log_kwargs.items()}
+        except Exception:  # anything may have been passed
+            reason = "it must be a dict of dicts, by tracker name"
+            self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
+            return {}
 
     def _put(self, record: Config | Tags | Log) -> None:
         for lane in self._lanes:
             lane.put(record)
+
+
+_runs: weakref.WeakSet[Tracking] = weakref.WeakSet()
+
+
+def _leave_to_the_parent() -> None:
+    """In a forked child: the runs are its parent's, to log to and to end."""
+    for run in list(_runs):
+        run._active = False
+    _runs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def _new_run_id() -> str:

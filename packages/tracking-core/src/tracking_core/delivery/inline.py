@@ -37,7 +37,7 @@ class InlineLane:
         else:
             self._state = "running"
 
-    def put(self, record: Config | Tags | Log) -> None:
+    def put(self, record: Config | Tags | Log, plain: bool = False) -> None:
         with self._lock:
             if self._state != "running":
                 return

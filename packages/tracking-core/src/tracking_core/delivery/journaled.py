@@ -192,24 +192,23 @@ class JournaledLanes:
 
     # --- the training thread ---
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record, plain: bool = False) -> None:
         if self._writer.forked:
             return  # in a worker of the training: the run is its parent's
         try:
-            self._append(record)
+            payload = encode_plain(record) if plain else self._encoded(record)
+            if len(payload) > LARGE:
+                payload = self._kept_apart(payload)
+            self._writer.append(payload)
         except Exception as error:
             # The run has ended meanwhile, or nothing can hold this one: training goes on.
             kind = type(record).__name__
             self._rejections.add(kind, kind, f"the journal did not take it: {error}")
 
-    def _append(self, record: Record) -> None:
+    def _encoded(self, record: Record) -> bytes:
         if type(record) is Log and not record.options and is_plain(record.values):
-            payload = encode_plain(record)
-        else:
-            payload = encode(self._fit_to_keep(record))
-        if len(payload) > LARGE:
-            payload = self._kept_apart(payload)
-        self._writer.append(payload)
+            return encode_plain(record)
+        return encode(self._fit_to_keep(record))
 
     def _fit_to_keep(self, record: Record) -> Record:
         if isinstance(record, (Config, Tags)):

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from tracking_core.errors import JournalError
 from tracking_core.journal import cursor, frame, layout, segment
 from tracking_core.journal.files import REAL, Files
-from tracking_core.journal.frame import encode
+from tracking_core.journal.frame import MAX_PAYLOAD, encode
 
 Durability = Literal["process", "power"]
 
@@ -58,7 +58,13 @@ class _Doubtful(NamedTuple):
 
 
 class Writer:
-    """Appends records to a journal of its own; made by `Writer.create`."""
+    """Appends records to a journal of its own; made by `Writer.create`.
+
+    Attributes:
+        directory: where it writes.
+        forked: whether this is a forked child's copy, which writes nothing: a child makes a writer
+            of its own.
+    """
 
     def __init__(
         self,
@@ -103,7 +109,7 @@ class Writer:
         self._sync_failures = 0
         self._last_error = ""
         self._closed = False
-        self._forked = False
+        self.forked = False
         self._pid = os.getpid()
         self._stop = threading.Event()
         self._helper: threading.Thread | None = None
@@ -167,9 +173,9 @@ class Writer:
         Returns 0 when called by a signal handler or finaliser that interrupted an append of the
         same thread: the record is taken, and gets the next number as soon as that append is done.
         """
-        if not 0 < len(payload) <= frame.MAX_PAYLOAD:
+        if not 0 < len(payload) <= MAX_PAYLOAD:
             raise ValueError(
-                f"a record has 1 to {frame.MAX_PAYLOAD} bytes, not {len(payload)}:"
+                f"a record has 1 to {MAX_PAYLOAD} bytes, not {len(payload)}:"
                 " large values belong in blobs"
             )
         if self._owned() and self._inside() and self._busy:
@@ -221,11 +227,6 @@ class Writer:
                 mapped=self._mapped,
             )
 
-    @property
-    def forked(self) -> bool:
-        """Whether this is a forked child's copy, which writes nothing: make a writer of its own."""
-        return self._forked
-
     def sync(self) -> bool:
         """Wait for the disk; True when everything appended before the call is safe on it.
 
@@ -236,7 +237,7 @@ class Writer:
             return False
         with self._sync_lock:
             with self._lock:
-                if self._closed or self._forked:
+                if self._closed or self.forked:
                     return self._closed and not self._ring
                 self._tidy()
                 last = self._last
@@ -253,7 +254,7 @@ class Writer:
         if self._inside():
             return 0
         with self._lock:
-            if self._forked:
+            if self.forked:
                 return 0
             least = cursor.lowest(self.directory, files=self._files)
             passed = min_acked if least is None else min(min_acked, least)
@@ -279,7 +280,7 @@ class Writer:
         """
         if self._inside():
             return 0
-        if self._forked:
+        if self.forked:
             return 0
         self._stop.set()
         helper = self._helper
@@ -287,7 +288,7 @@ class Writer:
             helper.join(timeout=5.0)
         with self._sync_lock:
             with self._lock:
-                if self._closed or self._forked:
+                if self._closed or self.forked:
                     return len(self._ring)
                 self._retry_at = float("-inf")
                 self._tidy()
@@ -332,7 +333,7 @@ class Writer:
         return False
 
     def _require_usable(self) -> None:
-        if self._forked:
+        if self.forked:
             raise JournalError(
                 f"the journal {self.directory} belongs to process {self._pid}: a forked process"
                 " makes a writer of its own"
@@ -353,7 +354,7 @@ class Writer:
         """Write what handlers logged while this thread was inside `append`."""
         while self._late and not self._owned():
             with self._lock, contextlib.suppress(IndexError):
-                if not (self._closed or self._forked):
+                if not (self._closed or self.forked):
                     payload = self._late.popleft()
                     self._append_slowly(payload)
                 else:
@@ -633,7 +634,7 @@ class Writer:
 
     def _forget(self) -> None:
         """In a forked child: let go of everything of the parent's, writing and syncing nothing."""
-        self._forked = True
+        self.forked = True
         self._busy = False
         self._lock = threading.RLock()
         self._sync_lock = threading.RLock()
