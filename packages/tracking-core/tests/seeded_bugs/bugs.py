@@ -164,6 +164,31 @@ BUGS = (
         "str(seq).format(payload, ",
     ),
     bug(
+        "a native run is named only after it has begun",
+        "delivery/test_process_lane.py"
+        "::test_a_death_in_the_middle_of_the_start_leaves_no_second_native_run",
+        WORKER,
+        "            self._note(now=bool(self._identity))\n",
+        "",
+    ),
+    bug(
+        "an append chooses its segment before it says that it is under way",
+        "journal/test_writer.py"
+        "::test_a_handler_that_logs_at_any_instruction_of_an_append_loses_nothing",
+        WRITER,
+        "                if self._busy or self._ring or self._segment is None:\n"
+        "                    seq = self._append_slowly(payload)\n"
+        "                else:\n"
+        "                    # From here on a handler's record waits, and the segment stays the same.\n"
+        "                    self._busy = True\n"
+        "                    current = self._segment\n",
+        "                current = self._segment\n"
+        "                if self._busy or self._ring or current is None:\n"
+        "                    seq = self._append_slowly(payload)\n"
+        "                else:\n"
+        "                    self._busy = True\n",
+    ),
+    bug(
         "the death of the training is not noticed",
         "delivery/test_kill.py::test_killed_training_is_delivered_by_the_delivery_process_alone",
         "delivery/child.py",
