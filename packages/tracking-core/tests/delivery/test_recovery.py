@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,23 @@ def test_a_run_that_is_still_going_on_is_refused(lane: str, ledger: Ledger) -> N
     with pytest.raises(JournalError, match=f"still going on in process {victim.process.pid}"):
         Tracking.recover(victim.run_dir)
     victim.signal()
+
+
+def test_a_run_whose_directory_was_moved_has_its_files_still(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    original = tmp_path / "weights.txt"
+    original.write_text("as it was")
+    ledger.order("deliver", "down")
+    body = f"\ntracking.log_artifact({str(original)!r})\nos.kill(os.getpid(), 9)"
+    victim = Victim("thread", body, ledger=ledger)
+    victim.end()
+    original.unlink()
+    ledger.withdraw("deliver")
+    moved = shutil.move(victim.run_dir, tmp_path / "moved")
+    status = Tracking.recover(moved)
+    assert [row["values"] for row in ledger.rows] == [{"weights.txt": "as it was"}]
+    assert status["ledger"].failed == 0
 
 
 def test_a_run_that_another_process_delivers_is_refused(ledger: Ledger) -> None:

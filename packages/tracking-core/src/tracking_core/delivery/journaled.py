@@ -233,8 +233,10 @@ class JournaledLanes:
             return [self._with_files_kept(inner) for inner in value]
         if not isinstance(value, LoggedFile):
             return value
-        folder = self.directory / FILES / str(next(self._copies))
-        target = folder / os.path.basename(value.path)
+        place = f"{FILES}/{next(self._copies)}"
+        name = os.path.basename(value.path)
+        folder = self.directory / place
+        target = folder / name
         try:
             for made in (folder.parent, folder):
                 made.mkdir(mode=0o700, exist_ok=True)
@@ -247,7 +249,8 @@ class JournaledLanes:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             return value  # a full disk: the original is all there is
-        return msgspec.structs.replace(value, path=str(target))
+        # Relative, so that the directory may be moved or copied before it is delivered.
+        return msgspec.structs.replace(value, path=f"{place}/{name}")
 
     def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         plain: dict[str, dict[str, Any]] = {}

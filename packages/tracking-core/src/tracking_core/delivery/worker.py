@@ -13,16 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tracking_core.codec import Blob, decode, travels
+import msgspec
+
+from tracking_core.codec import Blob, decode, is_plain, travels
 from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
 from tracking_core.delivery.retry import Backoff, may_pass
 from tracking_core.errors import JournalError, TrackingError
 from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader, read_owner
 from tracking_core.plain import text
-from tracking_core.records import End, Plain, Record, Status
+from tracking_core.records import End, Log, LoggedFile, Plain, Record, Status
 from tracking_core.redaction import redacted
 from tracking_core.tracker import GeneralTracker, end
 
@@ -433,6 +435,9 @@ class Worker:
             record = decode(payload)
         if isinstance(record, Blob):
             raise TrackingError("a blob that stands for a blob")
+        if isinstance(record, Log) and not is_plain(record.values):
+            values = _located(record.values, self.directory)
+            record = msgspec.structs.replace(record, values=values)
         return record, len(payload)
 
     def _bury(self, seq: int, payload: bytes, error: BaseException) -> None:
@@ -517,6 +522,17 @@ def _made_at(directory: Path) -> float | None:
         return read_owner(directory).created_ns / 1e9
     except JournalError:
         return None
+
+
+def _located(value: Any, directory: Path) -> Any:
+    """`value` with the files in it that are kept in the writer directory where that is now."""
+    if type(value) is dict:
+        return {key: _located(inner, directory) for key, inner in value.items()}
+    if type(value) is list:
+        return [_located(inner, directory) for inner in value]
+    if isinstance(value, LoggedFile):
+        return msgspec.structs.replace(value, path=str(directory / value.path))
+    return value
 
 
 def _words(error: BaseException) -> str:
