@@ -18,12 +18,18 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("recover", help="deliver what a dead run left to its trackers")
     one.add_argument("run_dir", help="the directory of the run, as its last warning named it")
     one.add_argument("--timeout", type=float, help="seconds to try; by default until it is done")
+    one.add_argument(
+        "--force",
+        action="store_true",
+        help="the run's process, on another machine or in another container, has ended",
+    )
     options = parser.parse_args(arguments)
     watching = sys.stderr.isatty()
     try:
         left = recover(
             options.run_dir,
             timeout=options.timeout,
+            force=options.force,
             progress=_show if watching else None,
         )
     except TrackingError as error:

@@ -41,6 +41,7 @@ def recover(
     *,
     init_kwargs: Options | None = None,
     timeout: float | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, TrackerStatus]:
     """Deliver what a run left, to the trackers that it had.
@@ -53,17 +54,20 @@ def recover(
         init_kwargs: constructor arguments by tracker name, over those that the run had. Secrets
             are not kept with a run: hand them in again, or let the library find them.
         timeout: seconds after which a tracker that still refuses is given up; None for never.
+        force: deliver although it can't be known from here whether the run's process has ended,
+            because it ran on another machine or in another container. You say that it has.
         progress: called about twice a second with the status of each tracker.
 
     Returns:
         The status of each tracker. `pending` is what could still not be delivered.
 
     Raises:
-        JournalError: this is no run, it is still going on, or somebody else is delivering it.
+        JournalError: this is no run, it is or may be still going on, or somebody else is delivering
+            it.
     """
     given = init_kwargs or {}
     jobs: list[Job] = []
-    for writer in _writers(Path(run_dir)):
+    for writer in _writers(Path(run_dir), force):
         for spec in read_manifest(writer).trackers:
             arguments = dict(given.get(spec.name, given.get(spec.name.partition("#")[0], {})))
             kept = unmasked(spec.arguments)
@@ -79,6 +83,7 @@ def replay(
     *,
     init_kwargs: Options | None = None,
     timeout: float | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, TrackerStatus]:
     """Send a whole run to trackers that it did not have, with its own steps and times.
@@ -86,19 +91,20 @@ def replay(
     Args:
         run_dir: `Tracking.run_dir` of the run.
         log_with, logging_dir, init_kwargs: as for `Tracking` and `init_trackers`.
-        timeout, progress: as for `recover`.
+        timeout, force, progress: as for `recover`.
 
     Returns:
         The status of each tracker.
 
     Raises:
-        JournalError: this is no run, it is still going on, or somebody else is delivering it.
+        JournalError: this is no run, it is or may be still going on, or somebody else is delivering
+            it.
         ValueError: as `filter_trackers`.
     """
     chosen = filter_trackers(log_with, logging_dir)
     given = init_kwargs or {}
     jobs: list[Job] = []
-    for writer in _writers(Path(run_dir)):
+    for writer in _writers(Path(run_dir), force):
         project = read_manifest(writer).project
         for one in chosen:
             if isinstance(one, GeneralTracker):
@@ -120,7 +126,7 @@ def _same(tracker: GeneralTracker) -> Callable[[], GeneralTracker]:
     return lambda: tracker
 
 
-def _writers(run_dir: Path) -> Iterator[Path]:
+def _writers(run_dir: Path, force: bool) -> Iterator[Path]:
     """The writer directories of a run whose writers are gone, oldest first."""
     if (run_dir / OWNER).exists():
         found = [run_dir]
@@ -132,9 +138,16 @@ def _writers(run_dir: Path) -> Iterator[Path]:
         raise JournalError(f"{run_dir} holds no run: give the run_dir of a Tracking")
     for writer in sorted(found, key=lambda path: read_owner(path).created_ns):
         owner = read_owner(writer)
-        if owner_alive(owner) is not False and not (_read_through(writer)[1] and _let_go(writer)):
+        alive = owner_alive(owner)
+        if alive is None and force:
+            alive = False
+        if alive is not False and not (_read_through(writer)[1] and _let_go(writer)):
+            who = f"process {owner.pid} of {owner.host}"
+            if alive:
+                raise JournalError(f"the run in {writer} is still going on in {who}")
             raise JournalError(
-                f"the run in {writer} is still going on in process {owner.pid} of {owner.host}"
+                f"whether the run in {writer} is still going on in {who} can't be known from here, "
+                "another machine or container: if it is not, say so with --force (force=True)"
             )
         yield writer
 

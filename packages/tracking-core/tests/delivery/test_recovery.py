@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from ledger_judge import PATH, Ledger, Victim, first_seen, started, wait_for
 
 from tracking_core import Tracking, recovery
+from tracking_core.__main__ import main
 from tracking_core.errors import JournalError
 from tracking_core.journal import DrainLock
 from tracking_core.testing import MemoryTracker
@@ -68,6 +70,27 @@ def test_a_run_that_is_still_going_on_is_refused(lane: str, ledger: Ledger) -> N
     victim.signal()
 
 
+def of_another_machine(run_dir: Path) -> None:
+    """Make it a run whose process can't be asked for here."""
+    (owner,) = run_dir.glob("*/owner.json")
+    owner.write_text(json.dumps(json.loads(owner.read_text()) | {"host": "node17"}))
+
+
+def test_a_dead_run_of_another_machine_is_delivered_when_somebody_says_that_it_is_dead(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = Victim("thread", ledger=ledger)
+    victim.hear_numbers(10)
+    acknowledged = victim.signal()
+    of_another_machine(victim.run_dir)
+    assert main(["recover", str(victim.run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert f"process {victim.process.pid} of node17 can't be known from here" in said
+    assert "--force" in said
+    assert main(["recover", str(victim.run_dir), "--force"]) == 0
+    assert set(acknowledged) <= set(ledger.numbers) and ledger.ends == ["killed"]
+
+
 def test_a_run_whose_directory_was_moved_has_its_files_still(
     tmp_path: Path, ledger: Ledger
 ) -> None:
@@ -83,6 +106,13 @@ def test_a_run_whose_directory_was_moved_has_its_files_still(
     status = Tracking.recover(moved)
     assert [row["values"] for row in ledger.rows] == [{"weights.txt": "as it was"}]
     assert status["ledger"].failed == 0
+
+
+def test_a_run_that_is_known_to_be_going_on_is_refused_whatever_is_said(ledger: Ledger) -> None:
+    victim = Victim("thread", ledger=ledger)
+    with pytest.raises(JournalError, match="still going on"):
+        Tracking.recover(victim.run_dir, force=True)
+    victim.signal()
 
 
 def test_a_run_that_another_process_delivers_is_refused(ledger: Ledger) -> None:
