@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from ledger_judge import Ledger, Victim, first_seen, is_gone, started, wait_for
 
 from tracking_core import Tracking, TrackingWarning
+from tracking_core.delivery.supervisor import Supervisor
+from tracking_core.delivery.worker import PATIENT
 
 
 def test_starting_takes_no_time_and_loads_no_library(ledger: Ledger) -> None:
@@ -55,6 +58,37 @@ def test_a_record_that_kills_its_interpreter_is_buried_and_all_others_are_delive
     (letter,) = tracking.run_dir.glob("*/dead/*")
     assert "died of it 3 times" in letter.read_text()
     assert ledger.ends == other.ends == ["finished"]
+
+
+def test_a_successor_that_is_just_being_spawned_is_ended_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(tmp_path, [], policy=PATIENT, linger=0.0)
+    spawning, go_on = threading.Event(), threading.Event()
+    spawned = []
+
+    def spawn(blamed: bool) -> subprocess.Popen[bytes]:
+        if spawned:
+            spawning.set()
+            assert go_on.wait(20)
+        # It lives until its standard input ends.
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+        )
+        spawned.append(process)
+        return process
+
+    monkeypatch.setattr(supervisor, "_spawned", spawn)
+    supervisor.start()
+    spawned[0].kill()
+    assert spawning.wait(20)
+    killing = threading.Thread(target=supervisor.kill)
+    killing.start()
+    wait_for(supervisor._stopping.is_set)
+    go_on.set()
+    killing.join(20)
+    assert len(spawned) == 2 and supervisor.process_id is None
+    assert spawned[1].poll() == -signal.SIGKILL
 
 
 def test_a_process_that_is_killed_from_outside_blames_no_record(ledger: Ledger) -> None:

@@ -96,13 +96,15 @@ class Supervisor:
         self._stopping.set()
 
     def kill(self) -> None:
-        """End the process that runs now, and start no other."""
+        """End the process that runs now, or is just being spawned, and start no other."""
         self.release()
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(OSError):
-                process.kill()
-            self._thread.join(1.0)
+        until = time.monotonic() + SECONDS_TO_SPAWN
+        while self._thread.is_alive() and time.monotonic() < until:
+            process = self._process
+            if process is not None:
+                with contextlib.suppress(OSError):
+                    process.kill()
+            self._thread.join(0.05)
 
     def _run(self) -> None:
         backoff = Backoff(first=0.2, longest=30.0)
