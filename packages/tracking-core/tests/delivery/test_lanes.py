@@ -15,6 +15,7 @@ from ledger_judge import Ledger, duplicates, started, wait_for
 from ledger_trackers import LedgerTracker
 
 from tracking_core import NotStartedError, Tracking, TrackingWarning
+from tracking_core.journal import Damage, Entry, Reader
 from tracking_core.testing import MemoryTracker, MisbehavingTracker
 
 
@@ -381,6 +382,25 @@ def test_no_error_of_any_kind_ends_a_worker(
     assert tracker.status == "finished" and set(tracker.values("n")) == set(range(10))
     assert memory.values("n") == list(range(10))
     assert sorted(raised) == ["deliver"] * 2 + ["finish"] * 2 + ["start"] * 2
+
+
+def test_memory_that_runs_out_for_a_moment_ends_no_worker(
+    ledger: Ledger, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Reader.read
+    failures = iter([MemoryError, OSError])
+
+    def short_of_memory(self: Reader, limit: int = 1) -> list[Entry | Damage]:
+        for failure in failures:
+            raise failure
+        return read(self, limit)
+
+    monkeypatch.setattr(Reader, "read", short_of_memory)
+    tracking = started("thread", ledger)
+    tracking.log({"n": 1})
+    assert tracking.flush(20)
+    tracking.end_training()
+    assert ledger.numbers == [1] and ledger.ends == ["finished"]
 
 
 def test_a_hung_thread_that_wakes_up_after_the_end_takes_nothing_twice(

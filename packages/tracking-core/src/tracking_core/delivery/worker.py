@@ -194,8 +194,8 @@ class Worker:
                     going_on = False
                 except FileNotFoundError:
                     raise
-                except OSError as error:
-                    # No descriptors left, or a disk that was ill for a moment.
+                except (OSError, MemoryError) as error:
+                    # No memory or descriptors left, or a disk that was ill for a moment.
                     self._trouble(error)
                     going_on = self._live() and self._wait(backoff.next())
         except BaseException as error:
