@@ -239,6 +239,23 @@ def test_a_directory_that_is_deleted_in_the_middle_does_not_stop_training(
         assert any("'ledger'" in str(one.message) for one in said), "what is lost is said"
 
 
+def test_a_folder_that_holds_the_journal_is_logged_without_it(
+    lane: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("as it was")
+    ledger.order("deliver", "down")
+    tracking = started(lane, ledger)
+    tracking.log_artifact(tmp_path)
+    (tmp_path / "folder" / "a.txt").write_text("changed")
+    assert tracking.run_dir is not None
+    copies = {path.name for path in tracking.run_dir.rglob("*/files/1/*/*")}
+    assert "folder" in copies and "journals" not in copies
+    ledger.withdraw("deliver")
+    tracking.end_training()
+    assert ledger.rows[0]["values"] == {tmp_path.name: {"folder/a.txt": "as it was"}}
+
+
 SMALL_SEGMENTS = """
 import functools
 from tracking_core.delivery import journaled

@@ -241,7 +241,7 @@ class JournaledLanes:
             for made in (folder.parent, folder):
                 made.mkdir(mode=0o700, exist_ok=True)
             if value.directory:
-                shutil.copytree(value.path, target, copy_function=_copied)
+                shutil.copytree(value.path, target, copy_function=_copied, ignore=self._journals_in)
                 for inside, _, _ in os.walk(target):
                     os.chmod(inside, 0o700)
             else:
@@ -255,6 +255,12 @@ class JournaledLanes:
     def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         plain: dict[str, dict[str, Any]] = {}
         for name, given in options.items():
+    def _journals_in(self, folder: str, names: list[str]) -> list[str]:
+        """What a copy of `folder` leaves out: journals, this one above all, which holds the copy."""
+        real = os.path.realpath(folder)
+        ours = {os.path.realpath(self.run_dir.parent), os.path.realpath(self.directory)}
+        return [name for name in names if os.path.join(real, name) in ours]
+
             for key, value in given.items():
                 if travels({name: {key: value}}):
                     plain.setdefault(name, {})[key] = value
