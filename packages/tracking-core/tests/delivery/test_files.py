@@ -239,6 +239,19 @@ def test_a_directory_that_is_deleted_in_the_middle_does_not_stop_training(
         assert any("'ledger'" in str(one.message) for one in said), "what is lost is said"
 
 
+def test_a_run_whose_directory_is_gone_is_not_called_kept(lane: str, ledger: Ledger) -> None:
+    ledger.order("start", "down")
+    tracking = started(lane, ledger)
+    tracking.log({"n": 0})
+    assert tracking.run_dir is not None
+    wait_for(lambda: deleted(tracking.run_dir), "the directory's end")
+    with pytest.warns(TrackingWarning) as said:
+        tracking.end_training(timeout=0.5)
+    messages = [str(one.message) for one in said if "'ledger'" in str(one.message)]
+    assert any("was deleted" in one for one in messages)
+    assert not any("kept" in one for one in messages)
+
+
 def test_a_folder_that_holds_the_journal_is_logged_without_it(
     lane: str, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -261,6 +261,9 @@ class JournaledLanes:
         ours = {os.path.realpath(self.run_dir.parent), os.path.realpath(self.directory)}
         return [name for name in names if os.path.join(real, name) in ours]
 
+    def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        plain: dict[str, dict[str, Any]] = {}
+        for name, given in options.items():
             for key, value in given.items():
                 if travels({name: {key: value}}):
                     plain.setdefault(name, {})[key] = value
