@@ -16,7 +16,10 @@ import pytest
 from ledger_judge import PATH, Ledger, Victim, started, wait_for
 
 from tracking_core import Image, Tracking, TrackingWarning
-from tracking_core.journal import Files
+from tracking_core.codec import encode
+from tracking_core.errors import JournalError
+from tracking_core.journal import Cursor, Files
+from tracking_core.records import Log
 from tracking_core.testing import MemoryTracker
 
 
@@ -250,6 +253,35 @@ def test_a_run_whose_directory_is_gone_is_not_called_kept(lane: str, ledger: Led
     messages = [str(one.message) for one in said if "'ledger'" in str(one.message)]
     assert any("was deleted" in one for one in messages)
     assert not any("kept" in one for one in messages)
+
+
+def test_a_tracker_has_its_place_before_the_disk_can_fill(ledger: Ledger) -> None:
+    tracking = started("process", ledger)
+    assert tracking.run_dir is not None
+    # The delivery process has not come as far yet.
+    (place,) = tracking.run_dir.glob("*/cursors/ledger")
+    assert place.stat().st_size > 0
+    tracking.end_training()
+
+
+def refused(writer: Path, consumer: str) -> Cursor:
+    raise JournalError(f"cannot open the cursor of {consumer}: read-only file system")
+
+
+def test_a_disk_on_which_nothing_can_be_taken_over_does_not_raise_out_of_the_end(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = started("process", ledger)
+    assert tracking.flush(20)
+    (lane,) = tracking._lanes
+    waiting = [(2, encode(Log({"n": 1}, 0, 0, 0.0)))]
+    monkeypatch.setattr(lane, "_all_written", lambda: False)
+    monkeypatch.setattr(lane._writer, "waiting", lambda: waiting)  # type: ignore[attr-defined]  # it has a journal
+    monkeypatch.setattr(Cursor, "open", refused)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tracking.end_training(timeout=1)
+    assert ledger.numbers in ([], [1])
 
 
 def test_a_folder_that_holds_the_journal_is_logged_without_it(

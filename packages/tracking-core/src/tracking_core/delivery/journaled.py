@@ -33,7 +33,7 @@ from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.watch import Watch
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError, NotStartedError
-from tracking_core.journal import Blobs, Durability, Writer
+from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
@@ -163,6 +163,9 @@ class JournaledLanes:
             if member.spec.lane == "thread"
         }
         remote = [spec for spec in specs if spec.lane == "process"]
+        for spec in remote:
+            # Now, before the disk can fill: whoever delivers has to find a place to write to.
+            Cursor.open(self.directory, spec.name).close()
         self._supervisor = (
             Supervisor(self.directory, remote, policy=PROCESS_POLICY, linger=LINGER)
             if remote
@@ -252,9 +255,6 @@ class JournaledLanes:
         # Relative, so that the directory may be moved or copied before it is delivered.
         return msgspec.structs.replace(value, path=f"{place}/{name}")
 
-    def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        plain: dict[str, dict[str, Any]] = {}
-        for name, given in options.items():
     def _journals_in(self, folder: str, names: list[str]) -> list[str]:
         """What a copy of `folder` leaves out: journals, this one above all, which holds the copy."""
         real = os.path.realpath(folder)
@@ -310,7 +310,11 @@ class JournaledLanes:
         )
         self._supervisor.kill()
         for member in remote:
-            worker = self._workers[member.spec.name] = self._worker(member)
+            try:
+                worker = self._worker(member)
+            except JournalError:
+                continue  # what only memory holds is lost, which is said at the end
+            self._workers[member.spec.name] = worker
             threading.Thread(target=worker.run, daemon=True).start()
 
     def status(self) -> list[tuple[str, TrackerStatus]]:
@@ -374,7 +378,12 @@ class JournaledLanes:
                         f"tracker {name!r} could not store {rejection.key!r} ({rejection.type}), "
                         f"{count} times: {rejection.reason}"
                     )
-            if status.state != "ended":
+            if status.state != "ended" and not self.directory.is_dir():
+                say(
+                    f"{status.pending} records for tracker {name!r} are lost: {self.directory} was "
+                    "deleted while they waited there"
+                )
+            elif status.state != "ended":
                 trouble = f" ({status.last_error})" if status.last_error else ""
                 command = (
                     f"{shlex.quote(sys.executable)} -m tracking_core recover "
