@@ -125,18 +125,18 @@ def operations(root: Path, *, mapped: bool) -> list[str]:
     return files.log
 
 
-def faults(log: list[str], *, crash: bool = False) -> Iterator[Fault]:
-    """Every way for every operation; by default with two of the errors, in turn."""
+def faults(log: list[str], *, crash: bool = False, thorough: bool = LONG) -> Iterator[Fault]:
+    """Every way for every operation; if not `thorough` with two of the errors, in turn."""
     errors = itertools.cycle(ERRORS)
     for at, name in enumerate(log, 1):
         ways: list[str | int] = ["before", "after"]
         if name in ("write", "pwrite"):
             # A crash in the middle of a write needs a middle.
-            ways += range(64) if LONG else SHORT
+            ways += range(64) if thorough else SHORT
             ways = [how for how in ways if how != 0 or not crash]
         for how in ways:
             for forever in (False,) if crash else (False, True):
-                for error in ERRORS if LONG and not crash else (next(errors), next(errors)):
+                for error in ERRORS if thorough and not crash else (next(errors), next(errors)):
                     yield Fault(at, how, error, forever, crash)  # type: ignore[arg-type]  # literals
 
 
@@ -158,6 +158,13 @@ def test_no_failing_operation_loses_a_record(tmp_path: Path, mapped: bool) -> No
             assert outcome.lost_at_close == 0 or fault.at > files.count - 25, fault
         cases += 1
     assert cases > (4_500 if LONG else 500)
+
+
+def test_the_thorough_setting_has_more_than_20_000_cases(tmp_path: Path) -> None:
+    logs = [operations(tmp_path / str(mapped), mapped=mapped) for mapped in (True, False)]
+    failing = sum(1 for log in logs for _ in faults(log, thorough=True))
+    crashing = sum(1 for log in logs for _ in faults(log, crash=True, thorough=True))
+    assert failing > 40_000 and crashing > 5_000
 
 
 @pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "written"])
