@@ -127,16 +127,21 @@ class Summaries:
     # --- values ---
 
     def _row(self, record: Log) -> Any:
-        values: list[Any] = []
         step = self._step(record)
+        options = record.options.get("tensorboard", {})
+        event = _event([], self._wall_time(record, options), step)
+        stored = event.summary.value
         for key, value in flat(record.values):
+            # Nearly every value of nearly every run: made in place, which costs half.
+            if isinstance(value, (int, float)) and -LARGEST_FLOAT < value < LARGEST_FLOAT:
+                stored.add(tag=tag_of(key), simple_value=value)
+                continue
             try:
-                values += self._values(key, value, step)
+                stored.extend(self._values(key, value, step))
             except (OverflowError, TypeError, Unkept, ValueError) as error:
                 # One value must not cost the others, nor be tried for ever.
                 self._reject(key, value, str(error))
-        options = record.options.get("tensorboard", {})
-        return _event(values, self._wall_time(record, options), step) if values else None
+        return event if stored else None
 
     def _step(self, record: Log) -> int:
         step = record.position if record.step is None else record.step

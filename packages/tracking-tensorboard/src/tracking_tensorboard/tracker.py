@@ -47,7 +47,7 @@ class TensorBoardTracker(RecordTracker):
 
     name = "tensorboard"
     requires_logging_directory = True
-    lane = "process"  # its checksums are pure Python: in a thread they hold up the training
+    lane = "process"  # its import takes most of a second, and its events are made in Python
 
     def __init__(
         self, run_name: str, logging_dir: str | os.PathLike[str], **kwargs: object
