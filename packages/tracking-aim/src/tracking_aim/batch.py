@@ -7,12 +7,11 @@ them, but with the time that they are given, all with one write, and none in pla
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aim.sdk.sequences.sequence_type_map import SEQUENCE_TYPE_MAP
@@ -21,31 +20,22 @@ from aim.storage.hashing import hash_auto
 from aim.storage.treeutils import encode_tree
 
 from tracking_aim.layout import KIND, MORE, Path
-from tracking_aim.store import Entry, Store
+from tracking_aim.store import COLUMNS, Entry, Moment, Points, Store
 
-__all__ = ["Batch", "Moment", "Sequences"]
+__all__ = ["Batch", "Sequences"]
 
 NUMBERS = ("float", "int", "float64", "number")
-COLUMNS = ("val", "epoch", "time")
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When something was logged, and in which of Aim's contexts."""
-
-    step: int
-    time: float
-    context: Mapping[str, Any]
-    epoch: float | None = None
 
 
 @dataclass(slots=True)
 class _Sequence:
     dtype: str
     end: int | None = None  # the step after the last one
+    last: float | None = None  # the number there, if it is of this batch
     least: float = float("inf")
     greatest: float = float("-inf")
     longest: int = 0
+    points: Points = field(default_factory=dict)  # numbers of this batch
 
 
 class Sequences:
@@ -90,16 +80,25 @@ class Batch:
         Raises:
             OSError: not everything is stored. Done again with the same values, nothing is doubled.
         """
+        points = {}
         for (index, name), sequence in self._touched.items():
             about = (*self._run, "traces", index, name)
+            known = self._all.known.get((index, name))
+            if sequence.end is not None and (known is None or known.end != sequence.end):
+                self._put((*about, "last_step"), sequence.end - 1)
+                if sequence.last is not None:
+                    self._put((*about, "last"), sequence.last)
+            if sequence.points:
+                points[self._numbers(index, name)] = sequence.points
             if sequence.least <= sequence.greatest:
                 self._put((*about, "min"), sequence.least)
                 self._put((*about, "max"), sequence.greatest)
             elif sequence.longest:
                 self._put((*about, "record_max_length"), sequence.longest)
-        if self._entries:
-            self._all.store.write(self._entries)
-        self._all.known.update(self._touched)
+        if self._entries or points:
+            self._all.store.write(self._entries, points)
+        for key, sequence in self._touched.items():
+            self._all.known[key] = replace(sequence, last=None, points={})
         self._all.contexts.update(self._contexts)
 
     # --- beside the sequences ---
@@ -123,26 +122,38 @@ class Batch:
     def number(self, name: str, value: float, moment: Moment) -> None:
         """Add a number to a metric. A step may have several."""
         index, sequence = self._sequence(name, "float", moment.context)
-        base = ("seqs", "seqs", "v2", "chunks", self._all.hash, index, name)
-        # Aim finds a metric's point by a hash of its step: another hash is another point.
-        spot = hash_auto(moment.step)
-        if sequence.end is not None and moment.step < sequence.end:
-            for number in itertools.count():
-                there = self._found((*base, "time", spot))
-                if there is None or (
-                    there == moment.time and _same(self._found((*base, "val", spot)), value)
-                ):
-                    break
-                spot = hash_auto([moment.step, moment.time, number])
+        step, spot = moment.step, moment.spot
         if sequence.end is None:
-            self._put((*base, "step"), [])
-        self._put((*base, "step", spot), moment.step)
-        self._point(base, sequence, spot, value, moment)
-        self._reached(index, name, sequence, moment.step, value)
+            for column in ("step", *COLUMNS):
+                self._put((*self._numbers(index, name), column), [])  # that it is an array
+        elif step < sequence.end:
+            # Another hash is another point.
+            for number in itertools.count():
+                there = self._there(index, name, sequence, spot)
+                if there is None or (there[1] == moment.time and _same(there[0], value)):
+                    break
+                spot = hash_auto([step, moment.time, number])
+        sequence.points[spot] = value, moment
+        self._reached(index, name, sequence, step, value)
         if value < sequence.least:
             sequence.least = value
         if value > sequence.greatest:
             sequence.greatest = value
+
+    def _numbers(self, index: int, name: str) -> Path:
+        """Where the columns of a metric are."""
+        return ("seqs", "seqs", "v2", "chunks", self._all.hash, index, name)
+
+    def _there(
+        self, index: int, name: str, sequence: _Sequence, spot: int
+    ) -> tuple[float, float] | None:
+        """The number at `spot` and its time; None if there is none."""
+        if spot in sequence.points:
+            value, moment = sequence.points[spot]
+            return value, moment.time
+        base, store = self._numbers(index, name), self._all.store
+        time = store.read((*base, "time", spot))
+        return None if time is None else (store.read((*base, "val", spot)), time)
 
     def object(
         self, name: str, value: Any, moment: Moment, context: Mapping[str, Any] | None = None
@@ -168,7 +179,10 @@ class Batch:
             if moment.epoch is None:
                 moment = Moment(moment.step, moment.time, moment.context, moment.step)
         self._put((*base, "mark", step), mark)
-        self._point(base, sequence, step, value, moment)
+        for column, stored in zip(COLUMNS, (value, moment.epoch, moment.time), strict=True):
+            if sequence.end is None:
+                self._put((*base, column), [])  # that it is an array
+            self._put((*base, column, step), stored)
         self._reached(index, name, sequence, step, None)
         sequence.longest = max(sequence.longest, len(value) if listed else 0)
 
@@ -182,20 +196,12 @@ class Batch:
             there == moment.time and self._found((*base, "mark", moment.step)) == mark
         )
 
-    def _point(
-        self, base: Path, sequence: _Sequence, spot: int, value: Any, moment: Moment
-    ) -> None:
-        for column, stored in zip(COLUMNS, (value, moment.epoch, moment.time), strict=True):
-            if sequence.end is None:
-                self._put((*base, column), [])  # that it is an array
-            self._put((*base, column, spot), stored)
-
     def _reached(
         self, index: int, name: str, sequence: _Sequence, step: int, value: float | None
     ) -> None:
-        about = (*self._run, "traces", index, name)
         if sequence.end is None:
             number = value is not None
+            about = (*self._run, "traces", index, name)
             kind = SEQUENCE_TYPE_MAP.get(sequence.dtype, "sequence")
             self._put(("meta", "meta", "traces_types", sequence.dtype, index, name), 1)
             self._put((*self._run, "typed_traces", kind, index, name), 1)
@@ -205,18 +211,19 @@ class Batch:
             if number:
                 self._put((*about, "first"), value)
         if sequence.end is None or step >= sequence.end:
-            sequence.end = step + 1
-            self._put((*about, "last_step"), step)
-            if value is not None:
-                self._put((*about, "last"), value)
+            sequence.end, sequence.last = step + 1, value
 
     def _sequence(self, name: str, dtype: str, context: Mapping[str, Any]) -> tuple[int, _Sequence]:
         """The sequence for such values: Aim keeps values of one kind in each."""
+        index = self._index(context)
+        known = self._touched.get((index, name))
+        if known is not None and known.dtype == dtype:  # nearly always
+            return index, known
         for within in (context, {**context, KIND: dtype}):
             index = self._index(within)
-            touched = self._touched.get((index, name))
+            known = self._all.known.get((index, name), _Sequence(dtype))
             # A copy of what is known: if the writing fails, nothing of this has happened.
-            sequence = touched or copy.copy(self._all.known.get((index, name), _Sequence(dtype)))
+            sequence = self._touched.get((index, name)) or replace(known, points={})
             if sequence.dtype == dtype or (dtype in NUMBERS and sequence.dtype in NUMBERS):
                 self._touched[index, name] = sequence
                 return index, sequence

@@ -12,7 +12,7 @@ import atexit
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from aim.sdk.repo import Repo
 
 from tracking_aim.layout import Path
 from tracking_aim.runs import QUIET, AimRepositoryError, opened
-from tracking_aim.store import Entry
+from tracking_aim.store import COLUMNS, Entry, Points
 
 __all__ = ["Link", "RemoteRun", "RemoteStore"]
 
@@ -206,9 +206,13 @@ class RemoteStore:
         except LookupError:
             return None
 
-    def write(self, entries: Mapping[Path, Entry]) -> None:
+    def write(self, entries: Mapping[Path, Entry], points: Mapping[Path, Points] = {}) -> None:
         # Points first: what says that a sequence is there must not come before it.
-        ordered = iter(sorted(entries.items(), key=lambda entry: entry[0][0] != "seqs"))
+        ordered = itertools.chain(
+            (entry for entry in entries.items() if entry[0][0] == "seqs"),
+            _entries(points),
+            (entry for entry in entries.items() if entry[0][0] != "seqs"),
+        )
         while message := list(itertools.islice(ordered, MOST_ENTRIES)):
             self._link.call(self._send, message)
 
@@ -218,6 +222,14 @@ class RemoteStore:
         for path, entry in entries:
             self._trees[path[0]][path[1:]] = entry.value
         client.flush_instructions_batch(self._hash)
+
+
+def _entries(metrics: Mapping[Path, Points]) -> Iterator[tuple[Path, Entry]]:
+    for path, points in metrics.items():
+        for spot, (value, moment) in points.items():
+            columns = (value, moment.epoch, moment.time, moment.step)
+            for column, stored in zip((*COLUMNS, "step"), columns, strict=True):
+                yield (*path, column, spot), Entry(stored)
 
 
 class _AtOnce:

@@ -12,7 +12,7 @@ from aim.storage.treeutils import encode_tree
 
 from tracking_aim import objects
 from tracking_aim.artifacts import Artifacts, inner_path
-from tracking_aim.batch import Batch, Moment
+from tracking_aim.batch import Batch
 from tracking_aim.layout import (
     ABOUT,
     AXIS,
@@ -25,6 +25,7 @@ from tracking_aim.layout import (
     fitted,
     name_of,
 )  # fmt: skip
+from tracking_aim.store import Moment
 from tracking_core.encoding import csv_text
 from tracking_core.errors import UnfitValueError
 from tracking_core.files import Unkept
@@ -83,21 +84,23 @@ class Rows:
                 self._reject(key, value, f"storing it raised {type(error).__name__}")
 
     def _value(self, key: str, value: Any, moment: Moment) -> None:
-        name, media = name_of(key), media_list(value)
-        if value is None:
-            self._batch.object(name, objects.text("None"), moment, {KIND: NONE})
-        elif isinstance(value, str):
-            self._batch.object(name, objects.text(value), moment)
-        elif isinstance(value, (bool, int, float)):
+        name = name_of(key)
+        if isinstance(value, float):
+            self._batch.number(name, value, moment)
+        elif isinstance(value, int):
             # Aim knows no truth values among the points of a metric.
             number = int(value) if isinstance(value, bool) else fitted(value)
             self._batch.number(name, number, moment)
-        elif not media:
+        elif value is None:
+            self._batch.object(name, objects.text("None"), moment, {KIND: NONE})
+        elif isinstance(value, str):
+            self._batch.object(name, objects.text(value), moment)
+        elif not media_list(value):
             self._reject(key, value, "it is empty")
-        elif isinstance(value, list) and _alike(media):
+        elif isinstance(value, list) and _alike(value):
             self._batch.object(name, [objects.object_of(one) for one in value], moment)
         elif isinstance(value, list):
-            for index, medium in enumerate(media):
+            for index, medium in enumerate(value):
                 self._medium(key, medium, moment, {INDEX: index})
         else:
             self._medium(key, value, moment, {})

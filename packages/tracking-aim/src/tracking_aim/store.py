@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import aimrocks
 from aim.storage import encoding
+from aim.storage.hashing import hash_auto
 from aim.storage.treeutils import encode_tree
 
 from tracking_aim.layout import Path
 
-__all__ = ["Entry", "LocalStore", "Store"]
+__all__ = ["COLUMNS", "Entry", "LocalStore", "Moment", "Points", "Store"]
+
+COLUMNS = ("val", "epoch", "time")
 
 _SCALARS = (bool, int, float, str, type(None))
 
@@ -28,6 +32,28 @@ class Entry(NamedTuple):
     replace: bool = False
 
 
+@dataclass(slots=True)
+class Moment:
+    """When something was logged, and in which of Aim's contexts.
+
+    Attributes:
+        spot: the hash of the step, by which Aim finds a metric's point.
+    """
+
+    step: int
+    time: float
+    context: Mapping[str, Any]
+    epoch: float | None = None
+    spot: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spot = hash_auto(self.step)
+
+
+Points: TypeAlias = dict[int, tuple[float, Moment]]
+"""Numbers of one metric, by their place in it."""
+
+
 class Store(Protocol):
     """Where a run's trees are: in files of ours or behind a server."""
 
@@ -37,8 +63,8 @@ class Store(Protocol):
     def collect(self, path: Path) -> Any:
         """Everything below `path`, as dicts and lists; None if there is nothing."""
 
-    def write(self, entries: Mapping[Path, Entry]) -> None:
-        """Write all `entries`. Doing it again changes nothing.
+    def write(self, entries: Mapping[Path, Entry], points: Mapping[Path, Points] = {}) -> None:
+        """Write all `entries`, and the `points` of each metric. Doing it again changes nothing.
 
         Raises:
             OSError: not all of them are stored.
@@ -74,7 +100,7 @@ class LocalStore:
         except KeyError:
             return None
 
-    def write(self, entries: Mapping[Path, Entry]) -> None:
+    def write(self, entries: Mapping[Path, Entry], points: Mapping[Path, Points] = {}) -> None:
         batches = {part: container.batch() for part, container in self._containers.items()}
         for path, (value, replace) in entries.items():
             container, batch = self._containers[path[0]], batches[path[0]]
@@ -82,10 +108,12 @@ class LocalStore:
             if replace:
                 container.delete_range(place, place + b"\xff", store_batch=batch)
             if isinstance(value, _SCALARS):
-                container.set(place, encoding.encode(value), store_batch=batch)
+                batch.put(place, encoding.encode(value))
             else:
                 for inner, encoded in encode_tree(value):
+                    # Not `put`: there may be a blob, which lies elsewhere.
                     container.set(place + inner, encoded, store_batch=batch)
+        self._put_points(batches["seqs"], points)
         try:
             # Points first: what says that a sequence is there must not come before it.
             for part, container in self._containers.items():
@@ -93,6 +121,24 @@ class LocalStore:
         except aimrocks.errors.RocksIOError as error:
             self.failed = True
             raise OSError(f"Aim's database could not be written: {error}") from error
+
+    def _put_points(self, batch: Any, metrics: Mapping[Path, Points]) -> None:
+        put, encode, encode_path = batch.put, encoding.encode, encoding.encode_path
+        shared: dict[int, tuple[bytes, bytes, bytes]] = {}  # by the id of a moment
+        for path, points in metrics.items():
+            value_at, epoch_at, time_at, step_at = (
+                encode_path((*path[1:], column)) for column in (*COLUMNS, "step")
+            )
+            for spot, (value, moment) in points.items():
+                encoded = shared.get(id(moment))
+                if encoded is None:
+                    encoded = encode(moment.epoch), encode(moment.time), encode(moment.step)
+                    shared[id(moment)] = encoded
+                place = encode_path((spot,))
+                put(value_at + place, encode(value))
+                put(epoch_at + place, encoded[0])
+                put(time_at + place, encoded[1])
+                put(step_at + place, encoded[2])
 
     def close(self) -> None:
         """Let go of the databases, whoever else still holds on to the containers."""
