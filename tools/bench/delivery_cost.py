@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tracking_core.delivery.child import spare_the_libraries
 from tracking_core.records import Log
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS
 from tracking_core.tracker import GeneralTracker, end
@@ -82,6 +83,7 @@ class OurRun(_Run):
         arguments = ("bench", "logs") if made.requires_logging_directory else ("bench",)
         self._tracker: GeneralTracker = made(*arguments)
         self._tracker.start()
+        spare_the_libraries()  # as the delivery process does, in which all nine live by default
 
     def block(self, amount: float) -> Cost:
         """The cost of `amount` rows of ten numbers."""

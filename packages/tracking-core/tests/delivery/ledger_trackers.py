@@ -6,6 +6,7 @@ A module of its own without any import of pytest, because the delivery process i
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -119,7 +120,12 @@ class LedgerTracker(RecordTracker):
             threading.Event().wait(0.02)
 
     def _write(self, *lines: dict[str, Any], before: bytes = b"") -> None:
-        own = {"native": self.native, "pid": os.getpid(), "thread": threading.get_ident()}
+        own = {
+            "native": self.native,
+            "pid": os.getpid(),
+            "thread": threading.get_ident(),
+            "spared": gc.get_freeze_count(),
+        }
         data = b"".join(json.dumps(line | own).encode() + b"\n" for line in lines)
         descriptor = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -128,6 +129,19 @@ def test_a_death_in_the_middle_of_the_start_leaves_no_second_native_run(ledger: 
     ledger.withdraw("begun")
     tracking.end_training()
     assert len(ledger.natives) == 1 and ledger.numbers == [1] and ledger.ends == ["finished"]
+
+
+def test_what_the_libraries_loaded_is_left_out_of_garbage_collection(ledger: Ledger) -> None:
+    ours = gc.get_freeze_count()
+    tracking = started("process", ledger)
+
+    def is_spared() -> bool:
+        tracking.log({"n": 1})
+        return any(ledger.all("spared"))
+
+    wait_for(is_spared, "a delivery whose libraries are spared")
+    tracking.end_training()
+    assert gc.get_freeze_count() == ours, "the training's own garbage is no business of ours"
 
 
 def test_signals_of_a_batch_system_end_the_training_and_not_the_delivery(tmp_path: Path) -> None:
