@@ -55,7 +55,9 @@ class Batch:
         from mlflow.entities import Param, RunTag
 
         with chosen(BOUNDED):
-            self._send("metrics", list(self._metrics.values()), METRICS_AT_ONCE)
+            # The newest first: of each metric MLflow's database notes the latest point so far, with
+            # one update for each that is newer than those before it.
+            self._send("metrics", list(reversed(self._metrics.values())), METRICS_AT_ONCE)
             params = [Param(name, value) for name, value in self.params.items()]
             self._send("params", params, OTHERS_AT_ONCE)
         with chosen(ONCE):
