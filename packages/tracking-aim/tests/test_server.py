@@ -21,7 +21,7 @@ from tracking_core.delivery.retry import may_pass
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen
 
-from .server import AimServer, free_port
+from .server import AimServer, free_port, refusing
 
 WALL_TIME = 1_760_000_000.25
 
@@ -97,6 +97,49 @@ def test_a_whole_run_through_a_server_that_dies_and_comes_back(tmp_path: Path) -
         assert seen.config == {"lr": 0.5, "big": 2**64 - 1}
         assert seen.tags == {"label": None, "team": "vision"}
         assert seen.status == "failed"
+
+
+def test_a_server_that_says_no_for_now_is_tried_again(tmp_path: Path) -> None:
+    repository(str(tmp_path))
+    aim_server = AimServer(tmp_path)
+    tracker = tracker_at(aim_server.address)
+    tracker.start()
+    tracker.deliver([row(0, m=0.0)])
+    aim_server.kill()
+    for status in (401, 429, 500, 503):
+        with refusing(aim_server.port, status):
+            for call in (lambda: tracker.deliver([row(1, m=1.0)]), tracker.finish):
+                with pytest.raises(ConnectionError, match=aim_server.address) as refused:
+                    call()
+                assert may_pass(refused.value), (status, refused.value)
+            with pytest.raises(AimRepositoryError, match=r"what answers at .* is no Aim server"):
+                tracker_at(aim_server.address).start()
+    with AimServer(tmp_path, aim_server.port):
+        tracker.deliver([row(1, m=1.0)])
+        tracker.finish()
+    found = Seen(read_run(str(tracker.identity()["run_hash"]), tmp_path))
+    assert (found.values("m"), found.status) == ([0.0, 1.0], "finished")
+
+
+def test_a_server_that_stops_answering_is_left_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(str(tmp_path))
+    with AimServer(tmp_path) as aim_server:
+        tracker = tracker_at(aim_server.address)
+        tracker.start()
+        tracker.deliver([row(0, m=0.0)])
+        with aim_server.stopped(), monkeypatch.context() as patched:
+            patched.setattr(remote, "SECONDS", 0.5)
+            with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s") as late:
+                tracker.deliver([row(1, m=1.0)])
+            assert may_pass(late.value)
+            with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s"):
+                tracker.finish()
+        tracker.deliver([row(1, m=1.0)])
+        tracker.finish()
+    found = Seen(read_run(str(tracker.identity()["run_hash"]), tmp_path))
+    assert (found.values("m"), found.status) == ([0.0, 1.0], "finished")
 
 
 def test_nobody_at_the_address_is_retried() -> None:

@@ -137,7 +137,13 @@ class RemoteRun:
         options: Mapping[str, Any],
         began_at: float | None = None,
     ) -> None:
-        self._link = Link(address)
+        try:
+            self._link = Link(address)
+        except AimRepositoryError as error:
+            if run_hash is None:
+                raise
+            # There was a server, and it comes back: this is a gateway's page about it, say.
+            raise ConnectionError(str(error)) from error
         self.repo_path = address
         repo = self._link.repo
 
