@@ -445,7 +445,6 @@ class TestWhatGoesWhere:
 class TestTheRun:
     def test_before_and_after_it_says_so(self, tmp_path: Path) -> None:
         tracker = make(tmp_path)
-        assert tracker.identity() == {}
         with pytest.raises(NotStartedError, match="not started"):
             tracker.deliver([row({"m": 1.0})])
         tracker.finish()
@@ -495,6 +494,28 @@ class TestTheRun:
         assert found.config == {"n": 2, "0": 1, "1": 1, "2": 1}
         assert found.tags == {"0": None, "1": None, "2": None}
         assert found.status == "finished"
+
+    def test_an_experiment_that_is_named_before_it_begins_is_begun_once(
+        self, tmp_path: Path
+    ) -> None:
+        first, second = make(tmp_path), make(tmp_path)
+        named = first.identity()
+        second.resume(named)  # the first died before it had begun, or while it began
+        second.start()
+        second.deliver([row({"m": 1.0})])
+        second.finish()
+        (archive,) = archives(tmp_path)
+        assert meta(archive)["offline_id"] == named["experiment_key"]
+        assert seen(tmp_path).values("m") == [1.0]
+        first.start()
+        first.finish()
+        assert first.identity()["experiment_key"] == named["experiment_key"]
+
+    @pytest.mark.parametrize("arguments", [{"experiment_key": KEY}, {"mode": "get"}])
+    def test_an_experiment_that_arguments_name_is_theirs_to_begin(
+        self, tmp_path: Path, arguments: dict[str, Any]
+    ) -> None:
+        assert make(tmp_path, **arguments).identity() == {}
 
     def test_an_identity_that_names_nothing_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="experiment_key"):

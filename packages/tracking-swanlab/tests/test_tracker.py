@@ -264,6 +264,29 @@ def test_a_run_whose_directory_is_gone_goes_on_under_its_id(make: Make, tmp_path
     assert native(tracker)[0].start.id == "abc"
 
 
+def test_a_run_that_is_named_before_it_begins_is_begun_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments: dict[str, Any] = {"mode": "offline", "log_dir": str(log)}
+    first, second = (SwanLabTracker("digits", **arguments) for _ in range(2))
+    second.resume(first.identity())  # the first died before it had begun, or while it began
+    second.start()
+    second.deliver([row({"m": 1.0})])
+    second.finish()
+    assert second.identity() == first.identity()
+    (directory,) = (path for path in log.iterdir() if path.is_dir())
+    assert Seen(read_run(directory)).values("m") == [1.0]
+    third = SwanLabTracker("digits", **arguments)
+    named = third.identity()
+    third.start()
+    third.finish()
+    assert third.identity() == named != first.identity()
+
+
+def test_a_run_that_arguments_name_is_theirs_to_begin(tmp_path: Path) -> None:
+    assert SwanLabTracker("p", mode="offline", log_dir=str(tmp_path), id="given").identity() == {}
+    assert SwanLabTracker("p", mode="disabled").identity() == {}
+
+
 def test_a_resumed_run_has_one_end_and_its_series_once(make: Make) -> None:
     first = make()
     first.deliver([row({"m": 1.0, "neg": 1.0}, -5), Config({"a": 1}, NOW), Tags({"t": None}, NOW)])

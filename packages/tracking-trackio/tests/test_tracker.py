@@ -481,6 +481,24 @@ def test_a_tracker_that_is_started_again_makes_a_new_run(make: Make, tmp_path: P
     assert (seen(tracker, tmp_path).tags, seen(tracker, tmp_path).status) == ({}, "finished")
 
 
+def test_a_run_that_is_named_before_it_begins_is_begun_once(project: str, tmp_path: Path) -> None:
+    first, second = TrackioTracker(project), TrackioTracker(project)
+    second.resume(first.identity())  # the first died before it had begun, or while it began
+    second.start()
+    second.deliver([row({"m": 1.0})])
+    second.finish()
+    assert second.identity() == first.identity()
+    assert SQLiteStorage.get_runs(native_project(second)) == [second.identity()["name"]]
+    assert seen(second, tmp_path).values("m") == [1.0]
+    third = TrackioTracker(project)
+    named = third.identity()
+    with pytest.raises(NotStartedError, match="not started"):
+        third.deliver([])
+    third.start()
+    third.finish()
+    assert third.identity() == named != first.identity()
+
+
 def test_a_local_run_is_resumed_locally_whatever_the_variables_say(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,6 +235,30 @@ class TestLife:
         assert math.isnan(alone.config["n"])
         assert alone.tags == {"t": "1"}
 
+    def test_a_run_that_is_named_before_it_begins_is_begun_once(self, tmp_path: Path) -> None:
+        arguments: dict[str, Any] = {"mode": "offline", "dir": str(tmp_path)}
+        first, second = (WandBTracker("digits", **arguments) for _ in range(2))
+        named = first.identity()
+        second.resume(named)  # the first died before it had begun, or while it began
+        second.start()
+        second.deliver([row({"m": 1.0})])
+        second.finish()
+        assert second.run.id == named["run_id"]
+        assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+        assert seen(second).values("m") == [1.0]
+        first.start()
+        first.finish()
+        assert first.run.id == named["run_id"]
+        first.start()
+        first.finish()
+        assert first.run.id != named["run_id"]
+
+    @pytest.mark.parametrize(
+        "arguments", [{"id": "x"}, {"resume": "must"}, {"settings": {"run_id": "x"}}]
+    )
+    def test_a_run_that_arguments_name_is_theirs_to_begin(self, arguments: dict[str, Any]) -> None:
+        assert WandBTracker("digits", **arguments).identity() == {}
+
     def test_what_names_no_run_is_refused(self) -> None:
         with pytest.raises(ValueError, match="run_id"):
             WandBTracker("p").resume({"experiment": "x"})

@@ -15,7 +15,7 @@ from typing import Any
 from tracking_core.errors import TrackingError
 from tracking_core.records import Plain
 
-__all__ = ["CometSettingError", "Settings", "imported"]
+__all__ = ["CometSettingError", "Settings", "imported", "is_named"]
 
 START_TAKES = {
     "api_key", "experiment_config", "experiment_key", "mode", "online", "project", "project_name",
@@ -129,6 +129,13 @@ class Settings:
             config=config,
             automatic=any(chosen.values()),
         )
+
+
+def is_named(arguments: Mapping[str, Any]) -> bool:
+    """Whether the constructor's arguments or Comet's settings say which experiment it is."""
+    named = {name: arguments.get(name) for name in ("experiment_key", "mode")}
+    asked = imported().InitParameters(**named)
+    return asked.experiment_key is not None or asked.mode == "get"
 
 
 def imported() -> ModuleType:

@@ -13,12 +13,13 @@ import math
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracking_comet_ml import layout, media, native
 from tracking_comet_ml.batch import Asset, Batch, Parameter, Point
-from tracking_comet_ml.settings import Settings
+from tracking_comet_ml.settings import Settings, is_named
 from tracking_core.errors import AlreadyStartedError, NotStartedError, StepError
 from tracking_core.records import (
     Config,
@@ -121,8 +122,14 @@ class CometMLTracker(RecordTracker):
                 raise
 
     def identity(self) -> dict[str, Plain]:
-        """``experiment_key``, whether it is ``online``, and the ``offline_directory``."""
-        return {} if self._settings is None else dict(self._identity)
+        """``experiment_key``, whether it is ``online``, and the ``offline_directory``.
+
+        Before `start` only the key, under which it then begins the experiment; nothing if
+        arguments or Comet's settings say which experiment it is.
+        """
+        if not self._identity and not is_named(self.init_kwargs):
+            self._identity = {"experiment_key": uuid.uuid4().hex}
+        return dict(self._identity)
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the experiment that `identity` names.

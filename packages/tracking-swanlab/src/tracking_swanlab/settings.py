@@ -13,6 +13,7 @@ from typing import Any
 
 from tracking_core.errors import TrackingError
 from tracking_core.names import escape, shortened
+from tracking_core.records import Plain
 
 __all__ = [
     "SwanLabSettingError",
@@ -142,6 +143,14 @@ def fresh_directory(settings: Any, run_id: str) -> Path:
             number += 1
         else:
             return directory
+
+
+def named(settings: Any) -> dict[str, Plain]:
+    """The identity of a new run, with a directory of its own."""
+    from swanlab.utils.experiment import generate_id
+
+    run_id = str(generate_id())
+    return {"run_id": run_id, "run_dir": str(fresh_directory(settings, run_id))}
 
 
 def config_of(given: Any) -> Mapping[str, Any]:

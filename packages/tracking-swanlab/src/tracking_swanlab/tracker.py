@@ -140,8 +140,18 @@ class SwanLabTracker(RecordTracker):
             run.take(batch)
 
     def identity(self) -> dict[str, Plain]:
-        """The run's id and where its file lies: ``{"run_id": ..., "run_dir": ...}``."""
-        return dict(self._identity)
+        """The run's id and where its file lies: ``{"run_id": ..., "run_dir": ...}``.
+
+        Before `start` that of the run which it then begins, in a directory that is made here;
+        nothing if arguments or variables say which run it is.
+        """
+        if not (self._identity or self._resumed or self._begun):
+            with chosen.quiet():
+                settings = chosen.resolved(self.run_name, self._kwargs)
+            named = settings.run.id or settings.run.resume == "must"
+            if settings.mode != "disabled" and not named:
+                self._begun = chosen.named(settings)
+        return dict(self._identity or self._resumed or self._begun)
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the run that `identity` names.

@@ -90,31 +90,29 @@ class TrackioTracker(RecordTracker):
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
         self._check_arguments()
         with self._lock:
-            self._project = str(self._identity.get("project", self.run_name))
-            self._where, self._store = runs.store(self.init_kwargs, self._identity)
-            # A start that failed half-way and is tried again goes on with the run that it made.
-            if self._run is None or self._ended or self._identity:
-                self._run = runs.found(
-                    self._store, self._project, self.init_kwargs, self._identity
-                ) or runs.made(self._store, self._project, self.init_kwargs)
-            self._card = Card(runs.card(self._store, self._run))
-            self._last_step = runs.last_step(self._store, self._run)
+            run, store = self._choose()
+            self._card = Card(runs.card(store, run))
+            self._last_step = runs.last_step(store, run)
             self._next_position = self._last_step + 1
             self._card.begin(self.init_kwargs.get("group"))
             if config := self.init_kwargs.get("config"):
                 self._card.configure(plain_config(config), time.time())
             self._append([], changed=True)
             if self.init_kwargs.get("auto_log_gpu") or self.init_kwargs.get("auto_log_cpu"):
-                self._native = self._make_native(self._run)
+                self._native = self._make_native(run)
             self._identity, self._ended_at = {}, None
             self._running, self._ended = True, False
 
     def identity(self) -> dict[str, Plain]:
-        """Project, name and id of the run, and the directory or the server that keeps it."""
-        if self._run is None or self._store is None:
-            return {}
-        run = self._run
-        return {"project": self._project, "name": run.name, "run_id": run.id, **self._store.place}
+        """Project, name and id of the run, and the directory or the server that keeps it.
+
+        Before `start` those of the run which it then begins.
+        """
+        with self._lock:
+            run, store = self._run, self._store
+            if run is None or store is None:
+                run, store = self._choose()
+        return {"project": self._project, "name": run.name, "run_id": run.id, **store.place}
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the run that `identity` names; `resume` and `name` don't count."""
@@ -238,9 +236,20 @@ class TrackioTracker(RecordTracker):
 
     # --- inside ---
 
+    def _choose(self) -> tuple[RunId, Store]:
+        """The run that it is going to be, and where it is kept."""
+        self._project = str(self._identity.get("project", self.run_name))
+        self._where, self._store = runs.store(self.init_kwargs, self._identity)
+        # What was named before, or made by a start that failed half-way, is what it stays.
+        if self._run is None or self._ended or self._identity:
+            self._run = runs.found(
+                self._store, self._project, self.init_kwargs, self._identity
+            ) or runs.made(self._store, self._project, self.init_kwargs)
+        return self._run, self._store
+
     def _started(self) -> tuple[RunId, Store]:
         if not self._running or self._run is None or self._store is None:
-            state = "not started" if self._run is None else "finished"
+            state = "finished" if self._ended else "not started"
             raise NotStartedError(f"tracker {self.name!r} is {state}: call start() first")
         return self._run, self._store
 

@@ -19,7 +19,7 @@ from typing import Any
 from tracking_core.errors import TrackingError
 from tracking_core.rejections import say
 
-__all__ = ["PROTO", "WandBLoginError", "WandBServiceError", "began", "bury", "imported"]
+__all__ = ["PROTO", "WandBLoginError", "WandBServiceError", "began", "bury", "imported", "is_named"]
 
 # What the user's `settings` and variables (WANDB_CONSOLE, ...) don't say.
 CHOSEN: Mapping[str, object] = {
@@ -90,6 +90,16 @@ def began(arguments: Mapping[str, Any]) -> Any:
                     f"tracker 'wandb': the server refuses the login; run `wandb login`: {error}"
                 ) from error
             raise WandBServiceError(f"tracker 'wandb' could not begin a run: {error}") from error
+
+
+def is_named(arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments of ``wandb.init`` or W&B's variables say which run it is."""
+    given = arguments.get("settings") or {}
+    settings = given if isinstance(given, Mapping) else given.model_dump(exclude_unset=True)
+    named = {*arguments, *settings, *os.environ}
+    return not named.isdisjoint(
+        {"id", "run_id", "resume", "resume_from", "fork_from", "WANDB_RUN_ID", "WANDB_RESUME"}
+    )
 
 
 def bury(run: Any) -> None:

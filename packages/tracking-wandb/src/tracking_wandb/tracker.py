@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import Rows, files_message, text_of
 from tracking_wandb.service import Service, upload_trouble
-from tracking_wandb.session import WandBServiceError, began, bury
+from tracking_wandb.session import WandBServiceError, began, bury, is_named
 
 __all__ = ["WandBTracker"]
 
@@ -101,10 +102,19 @@ class WandBTracker(RecordTracker):
             except BaseException:
                 self._service = None
                 raise
+            self._identity = {}
 
     def identity(self) -> dict[str, Plain]:
         """``run_id``, ``project``, ``entity`` (empty if it is not known) and ``dir``, the directory
-        that ``wandb/`` is in."""
+        that ``wandb/`` is in.
+
+        Before `start` only the ``run_id``, which it then begins; nothing if arguments or variables
+        say which run it is.
+        """
+        if self._run is None:
+            if not self._identity and not is_named(self.init_kwargs):
+                self._identity = {"run_id": secrets.token_hex(8)}
+            return dict(self._identity)
         settings = self.run.settings
         return {
             "run_id": str(self.run.id),
@@ -166,7 +176,8 @@ class WandBTracker(RecordTracker):
             next_step = run.step
             if identity and run.offline:
                 # Offline, W&B knows nothing of what was logged to the run before.
-                next_step, config = steps_and_config(identity, run.settings.sync_file)
+                there = {"dir": os.path.abspath(run.settings.root_dir), **identity}
+                next_step, config = steps_and_config(there, run.settings.sync_file)
                 self._entries = Entries(config)
         self._rows = Rows(next_step, axes)
         self._run, self._service, self._lost, self._ended_at = run, service, False, None
