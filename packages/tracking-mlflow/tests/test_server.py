@@ -12,6 +12,7 @@ import pytest
 
 from tracking_core import Artifact
 from tracking_core.capture import capture
+from tracking_core.delivery.retry import may_pass
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, TrackerConformance
 from tracking_core.tracker import GeneralTracker
@@ -19,7 +20,7 @@ from tracking_mlflow import MLflowTracker, read_run
 from tracking_mlflow.settings import imported
 
 from . import test_conformance
-from .server import Server
+from .server import Server, refusing
 
 NOW = 1_760_000_000.25
 
@@ -100,7 +101,10 @@ def test_an_outage_raises_at_once_and_what_is_sent_again_lands_once(
         tracker.deliver(batch)
     with pytest.raises(imported().exceptions.MlflowException):
         tracker.finish()
-    assert time.monotonic() - began < 5
+    with pytest.raises(imported().exceptions.MlflowException) as refused:
+        MLflowTracker("outage").start()
+    assert may_pass(refused.value)
+    assert time.monotonic() - began < 8
     server.start()
     wait_for(server)
     tracker.deliver(batch)
@@ -113,6 +117,30 @@ def test_an_outage_raises_at_once_and_what_is_sent_again_lands_once(
     assert seen.files() == {"models/model.bin": b"weights"}
     assert (seen.config, seen.tags, seen.status) == ({"lr": 0.1}, {"a": None}, "finished")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_says_no_for_now_is_tried_again(
+    address: str, server: Server, tmp_path: Path
+) -> None:
+    tracker = MLflowTracker("refused")
+    tracker.start()
+    batch = records(tmp_path / "model.bin")
+    server.stop()
+    for status in (401, 429, 500, 503):
+        with refusing(server.port, status):
+            calls = (lambda: tracker.deliver(batch), tracker.finish, MLflowTracker("refused").start)
+            for call in calls:
+                with pytest.raises(imported().exceptions.MlflowException) as refused:
+                    call()
+                assert may_pass(refused.value), (status, refused.value)
+    server.start()
+    wait_for(server)
+    tracker.deliver(batch)
+    tracker.finish()
+    assert tracker.rejections.counts == {}
+    run_id = tracker.active_run.info.run_id
+    seen = Seen(read_run(run_id, download_to=tmp_path / "downloads"))
+    assert (seen.values("loss"), seen.values("note"), seen.status) == ([0.5], ["text"], "finished")
 
 
 def test_a_server_that_hangs_is_given_up(

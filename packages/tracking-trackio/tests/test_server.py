@@ -28,7 +28,7 @@ from tracking_trackio import (
     server as client,
 )
 
-from .server import TOKEN, Server
+from .server import TOKEN, Server, refusing
 from .test_conformance import LANDS
 
 NOW = 1_760_000_000.1
@@ -167,6 +167,32 @@ def test_a_server_that_hangs_is_given_up(
     monkeypatch.setenv("TRACKIO_SERVER_URL", address)
     tracker.deliver(records(tmp_path))
     assert read(tracker, tmp_path).values("loss") == [0.5]
+
+
+def test_a_server_that_says_no_for_now_is_tried_again(
+    address: str, server: Server, tmp_path: Path
+) -> None:
+    tracker = TrackioTracker("refused")
+    tracker.start()
+    server.stop()
+    for status in (401, 429, 500, 503):
+        with refusing(server.port, status):
+            calls = (
+                lambda: tracker.deliver(records(tmp_path)),
+                tracker.finish,
+                TrackioTracker("refused").start,
+            )
+            for call in calls:
+                with pytest.raises((OSError, TrackioServerError)) as refused:
+                    call()
+                assert may_pass(refused.value), (status, refused.value)
+    server.start()
+    wait_for(server)
+    tracker.deliver(records(tmp_path))
+    tracker.finish()
+    assert tracker.rejections.counts == {}
+    seen = read(tracker, tmp_path)
+    assert (seen.values("loss"), seen.values("note"), seen.status) == ([0.5], ["text"], "finished")
 
 
 def test_a_wrong_token_is_said_to_be_one_and_is_no_fault_of_the_rows(
