@@ -114,12 +114,13 @@ def test_it_gets_every_number_once(server: Server) -> None:
     assert len(images) == 1
 
 
-def test_an_answer_of_500_loses_and_prints_nothing(
-    server: Server, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_a_refusal_loses_and_prints_nothing(
+    server: Server, capfd: pytest.CaptureFixture[str], status: int
 ) -> None:
     tracker = DVCLiveTracker()
     tracker.start()
-    server.status = 500
+    server.status = status
     with pytest.warns(TrackingWarning, match="Studio"):
         tracker.deliver([row(step, m=1.0) for step in range(5)])
         tracker.finish("failed")

@@ -102,7 +102,12 @@ def test_a_resumed_run_goes_on_after_what_the_server_has(make: Make, server: Ser
 
 @pytest.mark.parametrize(
     ("trouble", "error"),
-    [(401, WandBLoginError), (500, WandBServiceError), ("hang", WandBServiceError)],
+    [
+        (401, WandBLoginError),
+        (429, WandBServiceError),
+        (500, WandBServiceError),
+        ("hang", WandBServiceError),
+    ],
 )
 def test_a_start_that_fails_is_bounded_and_may_be_tried_again(
     make: Make, server: Server, trouble: int | str, error: type[Exception]
