@@ -502,6 +502,24 @@ class TrackerConformance:
         assert seen.config == {"a": 1, "b": 2}
         assert seen.status == "finished"
 
+    def test_a_run_that_is_named_before_it_begins_is_that_run(self, tmp_path: Path) -> None:
+        """Before `start`, `identity` names the run that `start` begins, or nothing.
+
+        The delivery resumes it, so that a death in the middle of `start` leaves no second run.
+        """
+        first, second = self.make(tmp_path), self.make_again(tmp_path)
+        try:
+            named = first.identity()
+        except Exception:  # many can't say it before
+            named = {}
+        if named:
+            second.resume(named)
+        second.start()
+        second.deliver([_log({"m": 1.0}, step=0)])
+        end(second, "finished")
+        assert named.items() <= second.identity().items()
+        assert self._seen(second, tmp_path).values("m") == [1.0]
+
     def test_a_started_tracker_has_a_native_object(self, tmp_path: Path) -> None:
         """`tracker` is what the library's users know."""
         tracker = self.make(tmp_path)
