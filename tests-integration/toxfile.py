@@ -28,8 +28,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from monorepo import CORE, ROOT, Package, package, packages  # found by the line above
 from wheelhouse import SOURCES, wheel_of  # likewise
 
-LOWEST_PYTHON = "python3.10"
-
 
 @impl
 def tox_extend_envs() -> Iterable[str]:
@@ -45,9 +43,8 @@ def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:
 
 def _environments() -> Iterator[tuple[str, Package]]:
     for one in packages():
-        for python in one.pythons:
-            yield f"pkg-py{python.replace('.', '')}-{one.short}", one
-        yield f"lowest-{one.short}", one
+        for name in one.environments:
+            yield name, one
 
 
 class _Alone(MemoryLoader):
@@ -68,7 +65,8 @@ class _Alone(MemoryLoader):
             ],
         )
         if lowest:
-            self.raw |= {"base_python": [LOWEST_PYTHON], "uv_resolution": "lowest-direct"}
+            python = f"python{one.environments[name]}"
+            self.raw |= {"base_python": [python], "uv_resolution": "lowest-direct"}
         self._one, self._lowest = one, lowest
 
     def found_keys(self) -> set[str]:

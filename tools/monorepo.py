@@ -141,6 +141,18 @@ class Package:
             and (not below or minor < int(below[1]))
         ]
 
+    @property
+    def environments(self) -> Mapping[str, str]:
+        """The tox environments that test it alone, with the Python of each.
+
+        ``pkg-py311-wandb`` and so on for the newest versions of what it needs, ``lowest-wandb``
+        for the lowest that it declares.
+        """
+        newest = {
+            f"pkg-py{python.replace('.', '')}-{self.short}": python for python in self.pythons
+        }
+        return newest | {f"lowest-{self.short}": python for python in self.pythons[:1]}
+
 
 def packages() -> list[Package]:
     """All packages, the core first."""
