@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import json
 import re
@@ -171,7 +172,7 @@ def test_when_they_run() -> None:
     minute, hour, *every_day = cron["cron"].split()
     assert every_day == ["*", "*", "*"]
     assert f"{int(hour):02}:{minute} UTC" in (ROOT / "docs" / "contributing.md").read_text("utf-8")
-    assert set(triggers) <= {"release"}
+    assert triggers == {"release": {"push": {"tags": ["tracking-*-v*"]}}}
 
 
 def test_one_run_of_a_workflow_at_a_time_for_a_branch_or_tag() -> None:
@@ -194,7 +195,7 @@ def test_every_command_is_one_that_a_developer_has() -> None:
             environment, _, script = arguments[0].rpartition(":")
             assert script in scripts(hatch, environment or "default"), f"{where}: {arguments}"
             used.add(arguments[0])
-    assert {"test", "demo", "nightly", "tox:wheelhouse", "tox:run", "tox:list"} <= used
+    assert {"test", "demo", "release", "nightly", "tox:wheelhouse", "tox:run", "tox:list"} <= used
 
 
 def test_no_environment_is_named_by_hand_and_a_missing_python_fails() -> None:
@@ -376,6 +377,37 @@ def test_the_jobs_ask_for_nothing_that_is_not_said() -> None:
     assert set(re.findall(r"matrix\.environment\.(\w+)", text)) <= set(one["environments"][0])
 
 
+# --- releases ---
+
+
+def test_every_package_is_released_by_its_own_tag(tmp_path: Path) -> None:
+    (pattern,) = workflow(WORKFLOWS / "release.yml")["on"]["push"]["tags"]
+    assert f"`{pattern}`" in (ROOT / "docs" / "contributing.md").read_text("utf-8")
+    (script,) = [step.script for step in steps() if "package=" in step.script]
+    for name in NAMES:
+        tag = f"{name}-v1.2.3"
+        assert fnmatch.fnmatch(tag, pattern)
+        output = tmp_path / name
+        done = bash(script, GITHUB_REF_NAME=tag, GITHUB_OUTPUT=str(output))
+        assert done.returncode == 0, done.stderr
+        assert output.read_text() == f"package={name}\n"
+
+
+def test_the_upload_has_the_verified_files_and_nothing_else() -> None:
+    publish = job("release.yml", "publish")
+    assert publish["needs"] == "verify"
+    assert publish["environment"] == "${{ needs.verify.outputs.package }}"
+    used = [step["uses"].partition("@")[0] for step in publish["steps"]]
+    assert used == ["actions/download-artifact", "pypa/gh-action-pypi-publish"]
+    download, upload = publish["steps"]
+    (kept,) = [
+        one for one in job("release.yml", "verify")["steps"] if "upload" in one.get("uses", "")
+    ]
+    assert kept["with"]["name"] == download["with"]["name"]
+    assert kept["with"]["path"] == download["with"]["path"] == upload["with"]["packages-dir"]
+    assert set(upload["with"]) == {"packages-dir"}, "it is trusted, and needs no password"
+
+
 # --- what can be required before a merge ---
 
 
@@ -402,7 +434,7 @@ def test_the_others_are_complete_if_all_has_passed(file: str, result: str) -> No
         else {complete["needs"]} == {name for name in jobs(WORKFLOWS / file) if name != "complete"}
     )
     (step,) = complete["steps"]
-    ((variable, expression),) = step["env"].items()
-    before = "success " if "needs.*" in expression else ""
-    done = bash(step["run"], **{variable: before + result})
-    assert (done.returncode == 0) is (result == "success"), done.stderr
+    assert step["env"] == {"RESULTS": "${{ join(needs.*.result, ' ') }}"}
+    for results in ((result, "success"), ("success", result)):
+        done = bash(step["run"], RESULTS=" ".join(results))
+        assert (done.returncode == 0) is (result == "success"), done.stderr

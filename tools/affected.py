@@ -29,6 +29,7 @@ CONCERN_ALL = (
     "tests-integration/toxfile.py",
     "tools/affected.py",
     "tools/dev.py",
+    "tools/history.py",
     "tools/installed_alone.py",
     "tools/monorepo.py",
     "tools/wheelhouse.py",
