@@ -305,7 +305,7 @@ MISTAKES = {
     "so it is by a module of the package": Mistake(
         replaced(f"{SOURCE}/tracker.py", "import itertools\n", "import itertools\nfrom tracking_tensorboard import event_file\n"),
         [
-            (f"{SOURCE}/event_file.py", "imports tensorboard whenever"),
+            (f"{SOURCE}/event_file.py", "imports google_crc32c whenever"),
             (f"{SOURCE}/event_file.py", "imports tensorboard whenever"),
         ],
     ),
