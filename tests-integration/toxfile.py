@@ -26,7 +26,7 @@ from tox.tox_env.python.pip.req_file import PythonDeps
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from monorepo import CORE, ROOT, Package, package, packages  # found by the line above
-from wheelhouse import SOURCES, wheel_of  # likewise
+from wheelhouse import SOURCES, oldest_core, wheel_of  # likewise
 
 
 @impl
@@ -78,20 +78,20 @@ class _Alone(MemoryLoader):
         return super().load_raw(key, conf, env_name)
 
     def _requirements(self) -> Iterator[str]:
-        one = self._one
-        yield _wheel(one)
+        one, core = self._one, package(CORE)
+        yield _requirement(one, wheel_of(one))
         yield from one.test_requirements
         if self._lowest:
             # Named here, they are direct requirements, which is what the resolver takes the lowest of.
-            yield from one.project["dependencies"]
-            for more in one.project.get("optional-dependencies", {}).values():
-                yield from more
-        elif one.name != CORE:
-            yield _wheel(package(CORE))
+            for told in dict.fromkeys([one, core]):
+                yield from told.project["dependencies"]
+                for more in told.project.get("optional-dependencies", {}).values():
+                    yield from more
+        if one != core:
+            yield _requirement(core, oldest_core(one) if self._lowest else wheel_of(core))
 
 
-def _wheel(one: Package) -> str:
-    """The requirement of the wheel of this tree: another one once that has changed."""
-    wheel = wheel_of(one)
+def _requirement(one: Package, wheel: Path) -> str:
+    """The requirement of this wheel: another one once its content has changed."""
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"{one.name} @ {wheel.as_uri()}#sha256={digest}"

@@ -21,10 +21,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from history import folder_at, tag_of, tags
+from check_packages import admits
+from history import folder_at, numbers, tag_of, tags
 from monorepo import CORE, ROOT, Package, packages
 
-__all__ = ["SOURCES", "WHEELHOUSE", "Built", "build", "released_core", "unpack", "wheel_of"]
+__all__ = [
+    "SOURCES",
+    "WHEELHOUSE",
+    "Built",
+    "build",
+    "oldest_core",
+    "released_core",
+    "unpack",
+    "wheel_of",
+]
 
 WHEELHOUSE = ROOT / ".dev" / "wheelhouse"
 SOURCES = WHEELHOUSE / "sources"
@@ -88,6 +98,23 @@ def wheel_of(package: Package) -> Path:
     if not (WHEELHOUSE / name).is_file():
         raise SystemExit(f"{name} is not built: python3 tools/dev.py tox:wheelhouse")
     return WHEELHOUSE / name
+
+
+def oldest_core(package: Package) -> Path:
+    """The wheel of the oldest core that a package takes, of the released ones and the tree's.
+
+    Raises:
+        SystemExit: nothing was built yet, or it takes none of them.
+    """
+    bounds = package.requirements[CORE]
+    cores = {wheel.name.split("-")[1]: wheel for wheel in WHEELHOUSE.glob("tracking_core-*.whl")}
+    fit = sorted((version for version in cores if admits(bounds, version)), key=numbers)
+    if not fit:
+        raise SystemExit(
+            f"{package.name} takes none of the cores {', '.join(cores) or '(none)'} in {WHEELHOUSE}: "
+            "python3 tools/dev.py tox:wheelhouse builds them"
+        )
+    return cores[fit[0]]
 
 
 def _add(package: Package) -> None:
