@@ -155,6 +155,16 @@ class TestDirectory:
             (2, event_pb2.SessionLog.START)
         ]
 
+    def test_files_of_one_second_are_read_in_the_order_in_which_they_were_begun(
+        self, tmp_path: Path
+    ) -> None:
+        for step in range(12):
+            tracker = started(tmp_path, purge_step=step)
+            tracker.deliver([row(step, m=float(step))])
+            tracker.finish()
+        shown = [(event.step, event.value) for event in accumulated(tmp_path / "run").Scalars("m")]
+        assert shown == [(step, float(step)) for step in range(12)]
+
     def test_resuming_hides_nothing(self, tmp_path: Path) -> None:
         first = started(tmp_path)
         first.deliver([row(0, m=0.0), row(1, m=1.0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import struct
 import threading
@@ -17,6 +18,8 @@ from tensorboard.compat.proto import event_pb2
 __all__ = ["EventFile"]
 
 _LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
+
+_SECOND = re.compile(r"tfevents\.(\d{10})\.")
 
 _numbers = itertools.count()
 
@@ -65,7 +68,7 @@ class EventFile:
         while True:
             # SummaryWriter counts its files from 0 and truncates what is there: never be that.
             self.unique = f"{os.getpid()}.t{next(_numbers)}"
-            name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+            name = f"events.out.tfevents.{self._second():010d}.{socket.gethostname()}"
             path = os.path.join(self._directory, f"{name}.{self.unique}{self._suffix}")
             try:
                 # Unbuffered, so that a short write is ours to see.
@@ -84,6 +87,15 @@ class EventFile:
             self._file.close()
             os.remove(path)
             raise
+
+    def _second(self) -> int:
+        """The time for the file's name: now, or just after that of the newest file there.
+
+        TensorBoard reads the files of a directory in the order of their names, and a run that goes
+        on within the same second must come after what it goes on with, whatever process that was.
+        """
+        there = map(_SECOND.search, os.listdir(self._directory))
+        return max([int(time.time()), *(int(found[1]) + 1 for found in there if found)])
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
