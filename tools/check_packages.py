@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import changelogs
-from monorepo import CORE, PYTHONS, ROOT, Package, packages, rewrite
+from monorepo import CORE, PYTHONS, ROOT, Package, admits, packages, rewrite
 from python_text import bare_suppressions, exports, imports, run_at_import
 
 README = ROOT / "README.md"
@@ -164,27 +164,6 @@ def requirements(package: Package) -> Findings:
 def own_library(package: Package) -> list[str]:
     """The distribution that the package makes a tracker of; none if it needs none."""
     return [name.lower().replace("_", "-") for name in package.libraries[:1]]
-
-
-def admits(bounds: str, version: str) -> bool:
-    """Whether plain bounds such as ``>=0.1,<0.2`` take a version of numbers."""
-    compare: dict[str, Callable[[list[int], list[int]], bool]] = {
-        ">=": lambda a, b: a >= b,
-        "<": lambda a, b: a < b,
-    }
-    there = numbers(version)
-    return all(
-        compare[sign](there, numbers(bound))
-        for sign, bound in re.findall(r"(>=|<)\s*([\d.]+)", bounds)
-    )
-
-
-def numbers(version: str) -> list[int]:
-    """The numbers of a version, without zeros at the end."""
-    found = [int(number) for number in re.findall(r"\d+", version)]
-    while found and found[-1] == 0:
-        found.pop()
-    return found
 
 
 def entry_point(package: Package) -> Findings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = [
     "PYTHONS",
     "ROOT",
     "Package",
+    "admits",
     "package",
     "packages",
     "rewrite",
@@ -181,6 +182,27 @@ def rewrite(path: Path, text: str) -> None:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def admits(bounds: str, version: str) -> bool:
+    """Whether plain bounds such as ``>=0.1,<0.2`` take a version of numbers."""
+    compare: dict[str, Callable[[list[int], list[int]], bool]] = {
+        ">=": lambda a, b: a >= b,
+        "<": lambda a, b: a < b,
+    }
+    there = _numbers(version)
+    return all(
+        compare[sign](there, _numbers(bound))
+        for sign, bound in re.findall(r"(>=|<)\s*([\d.]+)", bounds)
+    )
+
+
+def _numbers(version: str) -> list[int]:
+    """The numbers of a version, without zeros at the end."""
+    found = [int(number) for number in re.findall(r"\d+", version)]
+    while found and found[-1] == 0:
+        found.pop()
+    return found
 
 
 def _normal(distribution: str) -> str:

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import changelogs
 import public_api
-from check_packages import admits
 from history import VERSION, changed, folder_at, numbers, tag_of, tags
-from monorepo import CORE, Package
+from monorepo import CORE, Package, admits
 
 __all__ = [
     "FIRST",

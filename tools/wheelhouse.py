@@ -21,9 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from check_packages import admits
 from history import folder_at, numbers, tag_of, tags
-from monorepo import CORE, ROOT, Package, packages
+from monorepo import CORE, ROOT, Package, admits, packages
 
 __all__ = [
     "SOURCES",
