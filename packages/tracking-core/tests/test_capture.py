@@ -19,7 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_core.capture import capture, capture_images, capture_tags, plain_row
+from tracking_core.capture import (
+    MOST_SEEN_NAMES,
+    capture,
+    capture_images,
+    capture_tags,
+    plain_row,
+)
+from tracking_core.capture import _seen_names as seen_names
 
 SCALAR_DTYPES = [
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
@@ -230,6 +237,36 @@ def test_a_row_of_numbers_is_plain_at_a_glance() -> None:
     for name in (1, "\ud800", "\u00e9"):
         assert plain_row({**row, name: 1.0}) is None
     assert plain_row([("loss", 0.5)]) is None
+
+
+def test_a_name_that_raises_when_it_is_looked_at_is_left_to_the_closer_look() -> None:
+    class Name:
+        fine = True
+
+        def __hash__(self) -> int:
+            if not self.fine:
+                raise RuntimeError
+            return hash("loss")
+
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError
+
+        def __str__(self) -> str:
+            return "odd"
+
+    assert plain_row({"loss": 0.5}) == {"loss": 0.5}
+    odd: dict[Any, float] = {Name(): 1.0}
+    assert plain_row(odd) is None
+    Name.fine = False
+    assert plain_row(odd) is None
+    assert capture(odd) == ({"odd": 1.0}, [])
+
+
+def test_names_that_were_seen_do_not_pile_up() -> None:
+    for number in range(0, 3 * MOST_SEEN_NAMES, 100):
+        row = {f"metric {name}": 1.0 for name in range(number, number + 100)}
+        assert plain_row(row) == row
+    assert len(seen_names) <= MOST_SEEN_NAMES + 100
 
 
 def test_a_name_is_its_characters_whatever_its_class() -> None:

@@ -26,8 +26,10 @@ from tracking_core.values import Image, Layout
 __all__ = ["Rejected", "capture", "capture_images", "capture_tags", "plain_row"]
 
 DEEPEST = 16  # nested dicts beyond this are a mistake
-_FINE = frozenset({float, bool})
-_NUMBERS = frozenset({float, bool, int})
+MOST_SEEN_NAMES = 10_000
+
+_seen_names: set[str] = set()
+"""Names that were looked at: a training loop says the same ones again and again."""
 
 
 class Rejected(NamedTuple):
@@ -48,12 +50,18 @@ def plain_row(values: object) -> dict[str, Value] | None:
     # The copy comes first, because another thread may change what it was made of.
     taken = values.copy()
     try:
-        simple = "".join(taken).isascii()
-    except TypeError:  # a name that is no text
+        if not (_seen_names.issuperset(taken) or _are_names(taken)):
+            return None
+    except Exception:  # a stranger's name, which raises when it is looked at
         return None
-    if simple and (_FINE.issuperset(map(type, taken.values())) or _are_numbers(taken)):
-        return taken
-    return None
+    for value in taken.values():
+        if (
+            type(value) is not float
+            and type(value) is not bool
+            and (type(value) is not int or not SMALLEST_INTEGER <= value <= LARGEST_INTEGER)
+        ):
+            return None
+    return taken
 
 
 def capture(values: Mapping[Any, Any]) -> tuple[dict[str, Value], list[Rejected]]:
@@ -89,11 +97,17 @@ def capture_tags(tags: object) -> dict[str, str | None]:
     return {text(str(tag)): None for tag in tags}
 
 
-def _are_numbers(values: dict[str, Any]) -> bool:
-    if not _NUMBERS.issuperset(map(type, values.values())):
+def _are_names(names: dict[str, Any]) -> bool:
+    """Whether all `names` are simple text; if so they are remembered."""
+    try:
+        simple = "".join(names).isascii()
+    except TypeError:  # a name that is no text
         return False
-    integers = (value for value in values.values() if type(value) is int)
-    return all(SMALLEST_INTEGER <= integer <= LARGEST_INTEGER for integer in integers)
+    if simple:
+        if len(_seen_names) > MOST_SEEN_NAMES:
+            _seen_names.clear()
+        _seen_names.update(map(str.__str__, names))
+    return simple
 
 
 def _captured(

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from time import time as now
 from types import TracebackType
 from typing import Any, get_args
 
@@ -158,7 +159,7 @@ class Tracking:
         self._active = bool(lanes)
         atexit.register(self._end_forgotten)
         if config is not None:
-            self._put(Config(plain_config(config), time.time()))
+            self._put(Config(plain_config(config), now()))
 
     def end_training(self, status: Status = "finished", timeout: float = 30.0) -> None:
         """End the run in every tracker.
@@ -221,8 +222,14 @@ class Tracking:
             row = plain_row(values)
             if row is None:
                 self._log(capture(values), step, log_kwargs)
+            elif row and log_kwargs is None and type(step) is int and 0 <= step < LARGEST_STEP:
+                # What a training loop does all day: no more calls than it takes.
+                self._next_position = step + 1
+                record = Log(row, step, step, now())
+                for lane in self._lanes:
+                    lane.put_row(record)
             else:
-                self._log_row(row, step, log_kwargs, True)
+                self._log_row(row, step, log_kwargs)
 
     def log_images(
         self,
@@ -268,7 +275,7 @@ class Tracking:
             except Exception as error:  # a stranger's object: its text may raise anything
                 self._rejections.add("tags", type_name(tags), type(error).__name__)
             else:
-                self._put(Tags(plain, time.time()))
+                self._put(Tags(plain, now()))
 
     # --- what there is to see ---
 
@@ -382,7 +389,6 @@ class Tracking:
         values: dict[str, Value],
         step: object,
         log_kwargs: Options | None,
-        plain: bool = False,
     ) -> None:
         if type(step) is int and -LARGEST_STEP <= step <= LARGEST_STEP:
             number: int | None = step
@@ -394,11 +400,8 @@ class Tracking:
         options: dict[str, dict[str, Any]] = {}
         if log_kwargs is not None:
             options = self._options_of(log_kwargs)
-            plain = plain and not options
         if values:
-            record = Log(values, number, position, time.time(), options)
-            for lane in self._lanes:
-                lane.put(record, plain)
+            self._put(Log(values, number, position, now(), options))
 
     def _whole(self, step: object) -> int | None:
         try:

@@ -37,7 +37,10 @@ class InlineLane:
         else:
             self._state = "running"
 
-    def put(self, record: Config | Tags | Log, plain: bool = False) -> None:
+    def put_row(self, row: Log) -> None:
+        self.put(row)
+
+    def put(self, record: Config | Tags | Log) -> None:
         with self._lock:
             if self._state != "running":
                 return

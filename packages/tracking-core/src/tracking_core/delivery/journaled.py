@@ -195,16 +195,30 @@ class JournaledLanes:
 
     # --- the training thread ---
 
-    def put(self, record: Record, plain: bool = False) -> None:
+    def put(self, record: Record) -> None:
         if self._writer.forked:
             return  # in a worker of the training: the run is its parent's
         try:
-            payload = encode_plain(record) if plain else self._encoded(record)
-            if len(payload) > LARGE:
-                payload = self._kept_apart(payload)
-            self._writer.append(payload)
+            self._keep(self._encoded(record))
         except Exception as error:
-            # The run has ended meanwhile, or nothing can hold this one: training goes on.
+            self._not_taken(record, error)
+
+    def put_row(self, row: Log) -> None:
+        try:
+            payload = encode_plain(row)
+            if len(payload) > LARGE:
+                self._keep(payload)
+            else:
+                self._writer.append(payload)
+        except Exception as error:
+            self._not_taken(row, error)
+
+    def _keep(self, payload: bytes) -> None:
+        self._writer.append(self._kept_apart(payload) if len(payload) > LARGE else payload)
+
+    def _not_taken(self, record: Record, error: Exception) -> None:
+        """The run has ended meanwhile, or nothing can hold this one: training goes on."""
+        if not self._writer.forked:
             kind = type(record).__name__
             self._rejections.add(kind, kind, f"the journal did not take it: {error}")
 

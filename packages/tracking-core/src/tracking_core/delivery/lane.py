@@ -50,11 +50,11 @@ class Lane(Protocol):
     def start(self) -> None:
         """Start the trackers, or begin to."""
 
-    def put(self, record: Config | Tags | Log, plain: bool = False) -> None:
-        """Take a record; it is safe when this returns.
+    def put(self, record: Config | Tags | Log) -> None:
+        """Take a record; it is safe when this returns."""
 
-        `plain` says that it is known to be a `Log` of plain values without options.
-        """
+    def put_row(self, row: Log) -> None:
+        """`put` for a row of numbers without options, which nearly all records are."""
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the trackers have everything; whether they do."""
