@@ -18,7 +18,7 @@ from ledger_judge import PATH, Ledger, Victim, started, wait_for
 from tracking_core import Image, Tracking, TrackingWarning
 from tracking_core.codec import encode
 from tracking_core.errors import JournalError
-from tracking_core.journal import Cursor, Files
+from tracking_core.journal import Cursor, Files, Writer
 from tracking_core.records import Log
 from tracking_core.testing import MemoryTracker
 
@@ -276,7 +276,7 @@ def test_a_disk_on_which_nothing_can_be_taken_over_does_not_raise_out_of_the_end
     (lane,) = tracking._lanes
     waiting = [(2, encode(Log({"n": 1}, 0, 0, 0.0)))]
     monkeypatch.setattr(lane, "_all_written", lambda: False)
-    monkeypatch.setattr(lane._writer, "waiting", lambda: waiting)  # type: ignore[attr-defined]  # it has a journal
+    monkeypatch.setattr(Writer, "waiting", lambda self: waiting)
     monkeypatch.setattr(Cursor, "open", refused)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -434,6 +434,41 @@ def test_an_interrupt_at_any_line_of_append_costs_no_accepted_record(
     assert at > 100
 
 
+def test_ctrl_c_while_another_thread_is_appending_is_ctrl_c_and_leaves_nothing_locked(
+    tmp_path: Path,
+) -> None:
+    writer = Writer.create(tmp_path, "run", sync_interval=None)
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with writer._lock:
+            held.set()
+            leave.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    before = signal.signal(signal.SIGALRM, lambda *_: interrupt_from_the_keyboard())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            writer.append(b"never")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        leave.set()
+        holder.join()
+    assert writer.append(b"next") == 1
+    other = threading.Thread(target=writer.append, args=(b"of another thread",), daemon=True)
+    other.start()
+    other.join(timeout=60)
+    assert not other.is_alive()
+    writer.close()
+    assert [entry.payload for entry in read_all(writer.directory)[0]] == [
+        b"next",
+        b"of another thread",
+    ]
+
+
 def test_training_goes_on_without_file_descriptors(tmp_path: Path) -> None:
     writer = Writer.create(tmp_path, "run", segment_bytes=1000, sync_interval=None, mapped=False)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -176,17 +176,17 @@ BUGS = (
         "journal/test_writer.py"
         "::test_a_handler_that_logs_at_any_instruction_of_an_append_loses_nothing",
         WRITER,
-        "                if self._busy or self._ring or self._segment is None:\n"
-        "                    seq = self._append_slowly(payload)\n"
-        "                else:\n"
-        "                    # From here on a handler's record waits, and the segment stays the same.\n"
-        "                    self._busy = True\n"
-        "                    current = self._segment\n",
-        "                current = self._segment\n"
-        "                if self._busy or self._ring or current is None:\n"
-        "                    seq = self._append_slowly(payload)\n"
-        "                else:\n"
-        "                    self._busy = True\n",
+        "            if self._busy or self._ring or self._segment is None:\n"
+        "                seq = self._append_slowly(payload)\n"
+        "            else:\n"
+        "                # From here on a handler's record waits, and the segment stays the same.\n"
+        "                self._busy = True\n"
+        "                current = self._segment\n",
+        "            current = self._segment\n"
+        "            if self._busy or self._ring or current is None:\n"
+        "                seq = self._append_slowly(payload)\n"
+        "            else:\n"
+        "                self._busy = True\n",
     ),
     bug(
         "the death of the training is not noticed",
