@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
-import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-import msgspec
-
-from tracking_core.records import Log
-
-from . import peers
+from . import floors, peers
 from .figures import Table, load, median, quantile, verdict
 from .remote import Remote
 
 __all__ = ["Calls", "floor", "logger", "measure"]
 
-SEGMENT = 64 * 1024 * 1024
-HEADER = bytes(24)
 MEDIAN_WANTED = 2.0
 P99_WANTED = 25.0
 
@@ -59,44 +49,8 @@ class Calls:
 
 
 def floor(way: str, busy: bool) -> Calls:
-    """Encode, two checksums, and the bytes into the page cache: nothing can promise with less."""
-    encode = msgspec.msgpack.Encoder().encode
-    record = Log(dict(peers.VALUES), 1, 1, time.time(), {})
-    descriptor = os.open("floor", os.O_RDWR | os.O_CREAT | os.O_APPEND)
-    end = 0
-    if way == "map":
-        os.posix_fallocate(descriptor, 0, SEGMENT)
-        view = mmap.mmap(descriptor, SEGMENT)
-
-        def log(step: int) -> None:
-            nonlocal end
-            payload = encode(record)
-            crc32(payload, 1)
-            crc32(HEADER, 1)
-            data = HEADER + payload
-            start = end
-            end = start + len(data)
-            if end > SEGMENT:
-                start, end = 0, len(data)
-            view[start:end] = data
-
-    else:
-
-        def log(step: int) -> None:
-            payload = encode(record)
-            crc32(payload, 1)
-            crc32(HEADER, 1)
-            os.write(descriptor, HEADER + payload)
-
-    working = threading.Event()
-
-    def compute() -> None:
-        while working.wait():
-            sum(number * number for number in range(200))
-
-    if busy:
-        threading.Thread(target=compute, daemon=True).start()
-    return Calls(peers.Logger(log, working.set, working.clear, lambda: None, lambda: 0))
+    """One of `floors`, by name."""
+    return Calls(floors.floor(way, busy))
 
 
 def logger(kind: str, arguments: list[Any]) -> Calls:
@@ -110,6 +64,7 @@ def measure(folder: Path, *, quick: bool) -> None:
     rounds, calls = (3, 1000) if quick else (15, 4000)
     variants: dict[str, tuple[float, str, list[Any]]] = {
         "floor: map": (calls, "floor", ["map", False]),
+        "prepared floor: map": (calls, "floor", ["prepared", False]),
         "floor: os.write": (calls, "floor", ["write", False]),
         "Tracking, thread lane, 1 tracker": (calls, "logger", ["ours", [["none"], "thread"]]),
         "Tracking, thread lane, 5 trackers": (calls, "logger", ["ours", [["none"] * 5, "thread"]]),
@@ -138,19 +93,21 @@ def measure(folder: Path, *, quick: bool) -> None:
                 samples[name].append([value / 1000 for value in taken])
     table = Table(
         f"log() of 10 numbers on the training thread: {rounds} interleaved rounds, {began}",
-        *("", "calls", "median µs", "x floor", "p99 µs", "max ms"),
+        *("", "calls", "median µs", "x floor", "x prepared", "p99 µs", "max ms"),
         *(f"wanted: median <= {MEDIAN_WANTED:g} x floor", f"p99 <= {P99_WANTED:g} µs"),
     )
     least = [median(taken) for taken in samples["floor: map"]]
+    prepared = [median(taken) for taken in samples["prepared floor: map"]]
     for name, found in samples.items():
         every = [value for taken in found for value in taken]
         # Of one round each, because the machine changes its pace between rounds.
         ratio = median([median(taken) / low for taken, low in zip(found, least, strict=True)])
+        beside = median([median(taken) / low for taken, low in zip(found, prepared, strict=True)])
         p99 = median([quantile(taken, 0.99) for taken in found])
         wanted = name.startswith("Tracking")
         table.add(
-            *(name, str(len(every)), f"{median(every):.1f}", f"{ratio:.1f}", f"{p99:.1f}"),
-            f"{max(every) / 1000:.1f}",
+            *(name, str(len(every)), f"{median(every):.2f}", f"{ratio:.2f}", f"{beside:.2f}"),
+            *(f"{p99:.1f}", f"{max(every) / 1000:.1f}"),
             verdict(ratio, MEDIAN_WANTED) if wanted else "",
             verdict(p99, P99_WANTED) if wanted else "",
         )

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ def ours(names: list[str], delivery: Delivery) -> Logger:
     tracking.log(VALUES, step=0)
     drain()
     return Logger(
-        lambda step: tracking.log(VALUES, step=step),
+        partial(tracking.log, VALUES),
         lambda: work(True),
         drain,
         tracking.end_training,
@@ -118,7 +119,7 @@ def accelerate(names: list[str]) -> Logger:
     )
     accelerator.init_trackers("bench")
     return Logger(
-        lambda step: accelerator.log(VALUES, step=step),
+        partial(accelerator.log, VALUES),
         _nothing,
         _nothing,
         accelerator.end_training,
