@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,13 +50,18 @@ def delivered_by_itself(book: Ledger, status: str = "killed") -> None:
     wait_for(lambda: all(map(is_gone, book.processes)), "the end of the delivery process")
 
 
-def take_lives(count: int, one_life: Callable[[Ledger, random.Random], None], root: Path) -> None:
+def take_lives(count: int, one_life: Callable[[Ledger, random.Random], Victim], root: Path) -> None:
     """Call `one_life` `count` times, some at once: most of a life is waiting for its processes."""
+
+    def take(life: int) -> None:
+        book = Ledger(root / f"ledger{life}")
+        victim = one_life(book, random.Random(life))
+        # Thousands of them would fill the disk.
+        shutil.rmtree(victim.run_dir, ignore_errors=True)
+        book.path.unlink()
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        lives = [
-            pool.submit(one_life, Ledger(root / f"ledger{life}"), random.Random(life))
-            for life in range(count)
-        ]
+        lives = [pool.submit(take, life) for life in range(count)]
         for life in as_completed(lives):
             if life.exception():
                 pool.shutdown(cancel_futures=True)
@@ -63,7 +69,7 @@ def take_lives(count: int, one_life: Callable[[Ledger, random.Random], None], ro
 
 
 def test_killed_training_is_delivered_by_the_delivery_process_alone(tmp_path: Path) -> None:
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim("process", ledger=book)
         victim.hear_until(lambda: book.natives)
         victim.hear_numbers(len(victim.acknowledged) + rng.randrange(3000))
@@ -71,12 +77,13 @@ def test_killed_training_is_delivered_by_the_delivery_process_alone(tmp_path: Pa
         delivered_by_itself(book)
         check(book, acknowledged)
         assert len(book.natives) == 1
+        return victim
 
     take_lives(KILLS, one_life, tmp_path)
 
 
 def test_killed_training_with_threads_is_delivered_by_recover(tmp_path: Path) -> None:
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim("thread", ledger=book)
         victim.hear_numbers(rng.randrange(1, 3000))
         acknowledged = victim.signal()
@@ -84,6 +91,7 @@ def test_killed_training_with_threads_is_delivered_by_recover(tmp_path: Path) ->
         assert (status["ledger"].state, status["ledger"].pending) == ("ended", 0)
         check(book, acknowledged, most_doubled=BATCH)
         assert book.ends == ["killed"]
+        return victim
 
     take_lives(KILLS, one_life, tmp_path)
 
@@ -91,13 +99,14 @@ def test_killed_training_with_threads_is_delivered_by_recover(tmp_path: Path) ->
 def test_training_killed_before_the_delivery_process_began_is_delivered_all_the_same(
     tmp_path: Path,
 ) -> None:
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim("process", ledger=book)
         victim.hear_numbers(rng.randrange(1, 20))
         acknowledged = victim.signal()
         # It had its order before init_trackers returned, so nobody has to help.
         delivered_by_itself(book)
         check(book, acknowledged)
+        return victim
 
     take_lives(FEWER, one_life, tmp_path)
 
@@ -120,7 +129,7 @@ def test_killed_while_the_run_is_being_ended(tmp_path: Path, lane_: str) -> None
         "\nfor number in range(1, 3001): log(number)\nos.write(1, b'0\\n')\ntracking.end_training()"
     )
 
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim(lane_, body, ledger={"ledger": str(book), "pause": 0.02})
         victim.hear_until(lambda: 0 in victim.acknowledged)
         wanted = rng.randrange(3000)
@@ -130,12 +139,13 @@ def test_killed_while_the_run_is_being_ended(tmp_path: Path, lane_: str) -> None
         check(book, acknowledged, most_doubled=BATCH)
         # It is finished if the end had been said, and that comes after the last record.
         assert book.ends in (["finished"], ["killed"])
+        return victim
 
     take_lives(FEWER, one_life, tmp_path)
 
 
 def test_the_delivery_process_is_killed_again_and_again(tmp_path: Path) -> None:
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim("process", ledger=book)
         # Not all that are known by now: a successor may be there before this thread looks again.
         killed: set[int] = set()
@@ -153,12 +163,13 @@ def test_the_delivery_process_is_killed_again_and_again(tmp_path: Path) -> None:
         assert not list(victim.run_dir.glob("*/dead/*")), (
             "no record is blamed for what came from outside"
         )
+        return victim
 
     take_lives(max(1, FEWER // DEATHS), one_life, tmp_path)
 
 
 def test_training_and_delivery_are_killed_together(tmp_path: Path) -> None:
-    def one_life(book: Ledger, rng: random.Random) -> None:
+    def one_life(book: Ledger, rng: random.Random) -> Victim:
         victim = Victim("process", ledger=book)
         victim.hear_until(lambda: book.natives)
         victim.hear_numbers(len(victim.acknowledged) + rng.randrange(1000))
@@ -170,6 +181,7 @@ def test_training_and_delivery_are_killed_together(tmp_path: Path) -> None:
         recover_when_possible(victim.run_dir)
         check(book, acknowledged, most_doubled=BATCH)
         assert book.ends == ["killed"]
+        return victim
 
     take_lives(FEWER, one_life, tmp_path)
 
