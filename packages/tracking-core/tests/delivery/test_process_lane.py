@@ -15,6 +15,7 @@ import pytest
 from ledger_judge import Ledger, Victim, first_seen, is_gone, started, wait_for
 
 from tracking_core import Tracking, TrackingWarning
+from tracking_core.delivery.retry import Backoff
 from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.worker import PATIENT
 
@@ -40,10 +41,14 @@ def test_it_is_gone_when_the_run_has_ended(ledger: Ledger) -> None:
         os.kill(process, 0)  # not even a zombie
 
 
-@pytest.mark.parametrize("how", ["exit", "segfault"])
+@pytest.mark.parametrize("how", ["exit", "segfault", "killed"])
 def test_a_record_that_kills_its_interpreter_is_buried_and_all_others_are_delivered(
-    ledger: Ledger, other: Ledger, how: str
+    ledger: Ledger, other: Ledger, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if how == "killed":  # by the kernel, for all the memory that it takes; that shows in time
+        monkeypatch.setattr(
+            "tracking_core.delivery.supervisor.Backoff", lambda **_: Backoff(0.01, 0.1)
+        )
     tracking = started("process", ledger, other, poison=50, how=how)
     for number in range(100):
         tracking.log({"n": number})

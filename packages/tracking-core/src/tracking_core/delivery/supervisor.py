@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tracking_core.delivery.notes import TrackerSpec
+from tracking_core.delivery.notes import TrackerSpec, read_acked, read_note
 from tracking_core.delivery.retry import Backoff
 from tracking_core.delivery.worker import Policy
 
@@ -27,6 +27,11 @@ SECONDS_TO_SPAWN = 5.0
 
 # Ended from outside, or never begun: that says nothing about what was being delivered.
 _BLAMELESS = frozenset({-9, -15, -2, -1, SOMEBODY_ELSE})
+# But the kernel, too, ends by SIGKILL what takes all memory. Nobody else comes so often while the
+# same record is being delivered.
+KILLED = -9
+KILLS_BEFORE_BLAME = 6
+SECONDS_OF_A_GOOD_LIFE = 60.0
 
 # Not `-m`, which looks for modules in the working directory first, whatever lies there.
 _PROGRAM = (
@@ -72,6 +77,9 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="tracking-supervisor", daemon=True)
         self.deaths = 0
         self.last_error: str | None = None
+        # How often in a row the process was killed while a tracker had a certain record.
+        self._kills: dict[tuple[str, int], int] = {}
+        self._eats_memory = False
 
     def start(self) -> None:
         """Spawn the process and hand it its order, which takes milliseconds; don't wait for it."""
@@ -120,7 +128,11 @@ class Supervisor:
                 status = SOMEBODY_ELSE
                 self.last_error = f"the delivery process did not start: {type(error).__name__}"
             else:
-                blamed = status not in _BLAMELESS
+                if time.monotonic() - began > SECONDS_OF_A_GOOD_LIFE:
+                    backoff.reset()
+                    self._eats_memory = False
+                killed_by_record = status == KILLED and self._killed_by_record()
+                blamed = status not in _BLAMELESS or killed_by_record
                 self.last_error = (
                     f"the delivery process ended with status {status}: see {self._directory / LOG}"
                 )
@@ -128,9 +140,20 @@ class Supervisor:
                 self.last_error = None
                 return
             self.deaths += 1
-            if time.monotonic() - began > 60:
-                backoff.reset()
             self._stopping.wait(backoff.next())
+
+    def _killed_by_record(self) -> bool:
+        """Whether a death by SIGKILL is so much like those before that a record may be the cause."""
+        had = set()
+        for spec in self._trackers:
+            note = read_note(self._directory, spec.name)
+            if note.trying and note.attempt[0] > read_acked(self._directory, spec.name):
+                had.add((spec.name, note.attempt[0]))
+        self._kills = {place: self._kills.get(place, 0) + 1 for place in had}
+        if max(self._kills.values(), default=0) >= KILLS_BEFORE_BLAME:
+            # From here on the records are tried one by one, and each is another place.
+            self._eats_memory = True
+        return self._eats_memory
 
     def _spawned(self, blamed: bool) -> subprocess.Popen[bytes]:
         """A delivery process that has its order."""
