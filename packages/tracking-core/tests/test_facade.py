@@ -213,6 +213,18 @@ class TestGetTracker:
         tracking.end_training()
         assert tracking.get_tracker("memory") is memory, "its run can still be looked at"
 
+    @pytest.mark.parametrize("delivery", ["inline", "thread"])
+    def test_of_two_with_one_name_the_second_has_a_number(self, delivery: Any) -> None:
+        first, second = MemoryTracker(), MemoryTracker()
+        tracking = Tracking([first, second], delivery=delivery)
+        tracking.init_trackers("p")
+        assert tracking.get_tracker("memory") is first
+        assert tracking.get_tracker("memory#2") is second
+        assert list(tracking.status()) == ["memory", "memory#2"]
+        with pytest.raises(UnknownTrackerError, match="it has memory, memory#2;"):
+            tracking.get_tracker("memory#3")
+        tracking.end_training()
+
     def test_too_early_is_an_error(self, memory: MemoryTracker) -> None:
         with pytest.raises(NotStartedError, match="call init_trackers"):
             Tracking(memory, delivery="inline").get_tracker("memory")

@@ -300,6 +300,8 @@ class Tracking:
     def get_tracker(self, name: str, unwrap: bool = False) -> Any:
         """The tracker called `name`, or its native object with ``unwrap=True``.
 
+        Of two trackers with one name the second is ``name#2``, as in `status`.
+
         Where nothing is logged (off the main process, or without any tracker) it is an object that
         takes every call and does nothing.
 
@@ -307,17 +309,18 @@ class Tracking:
             UnknownTrackerError: this run has no such tracker. It is a `ValueError`.
             NotStartedError: `init_trackers` was not called yet.
         """
-        for tracker in self.trackers:
-            if tracker.name == name:
-                return tracker.tracker if unwrap else tracker
+        found: dict[str, GeneralTracker] = {}
+        for tracker in self._trackers:
+            found[free_name(tracker.name, found)] = tracker
+        if name in found:
+            return found[name].tracker if unwrap else found[name]
         if not self._chosen or not PartialState().is_main_process:
             return NullTracker()
         if not self._started:
             raise NotStartedError(f"get_tracker({name!r}): call init_trackers() first")
-        here = ", ".join(sorted(tracker.name for tracker in self.trackers))
         raise UnknownTrackerError(
             f"{name} is not an available tracker stored inside the `Tracking`: "
-            f"it has {here}; name it in log_with to have it"
+            f"it has {', '.join(sorted(found))}; name it in log_with to have it"
         )
 
     def flush(self, timeout: float | None = None) -> bool:
