@@ -19,9 +19,9 @@ from tracking_core import Artifact, Audio, Histogram, Image, Table, TrackingWarn
 from tracking_core.capture import capture
 from tracking_core.delivery.retry import may_pass
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen
+from tracking_core.testing import Seen, refusing
 
-from .server import AimServer, free_port, refusing
+from .server import AimServer, free_port
 
 WALL_TIME = 1_760_000_000.25
 

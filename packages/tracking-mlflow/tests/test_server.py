@@ -14,13 +14,13 @@ from tracking_core import Artifact
 from tracking_core.capture import capture
 from tracking_core.delivery.retry import may_pass
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen, TrackerConformance
+from tracking_core.testing import Seen, TrackerConformance, refusing
 from tracking_core.tracker import GeneralTracker
 from tracking_mlflow import MLflowTracker, read_run
 from tracking_mlflow.settings import imported
 
 from . import test_conformance
-from .server import Server, refusing
+from .server import Server
 
 NOW = 1_760_000_000.25
 

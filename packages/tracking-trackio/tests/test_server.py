@@ -16,7 +16,7 @@ from tracking_core import Artifact, Image, Tracking
 from tracking_core.capture import capture
 from tracking_core.delivery.retry import may_pass
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen, TrackerConformance, pixels_of
+from tracking_core.testing import Seen, TrackerConformance, pixels_of, refusing
 from tracking_core.tracker import GeneralTracker
 from tracking_trackio import (
     TrackioServerError,
@@ -28,7 +28,7 @@ from tracking_trackio import (
     server as client,
 )
 
-from .server import TOKEN, Server, refusing
+from .server import TOKEN, Server
 from .test_conformance import LANDS
 
 NOW = 1_760_000_000.1

@@ -20,6 +20,7 @@ pytest.register_assert_rewrite("tracking_core.testing.conformance")
 
 from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
+from tracking_core.testing.servers import refusing
 from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "TrackerConformance",
     "frames_of",
     "pixels_of",
+    "refusing",
     "samples_of",
 ]

@@ -1,0 +1,41 @@
+"""A server that says no, for tests of trackers that talk to one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+__all__ = ["refusing"]
+
+
+@contextmanager
+def refusing(port: int, status: int) -> Iterator[None]:
+    """Something at `port` of 127.0.0.1 that answers every HTTP request with `status`.
+
+    It takes the place of a tracker's own server that was stopped: what a gateway says when there is
+    nobody behind it (502, 503), or a server that doesn't let the caller in (401) or is asked too
+    much (429).
+    """
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_PUT = do_PATCH = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
