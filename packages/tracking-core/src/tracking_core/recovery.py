@@ -21,7 +21,7 @@ from tracking_core.delivery.notes import TrackerSpec, read_manifest, read_note
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError
 from tracking_core.filtering import LogWith, filter_trackers
-from tracking_core.journal import DrainLock, Reader, owner_alive, read_owner
+from tracking_core.journal import DrainLock, Reader, owner_alive, read_owner, trim
 from tracking_core.journal.layout import OWNER
 from tracking_core.redaction import unmasked
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS
@@ -193,7 +193,10 @@ def _deliver(
                 if progress is not None:
                     progress(statuses())
             worker.stop()
-        return statuses()
+        found = statuses()
+        for writer in writers:
+            trim(writer)
+        return found
 
 
 def _read_through(writer: Path) -> tuple[int, bool]:

@@ -129,7 +129,7 @@ def started(lane: str, *ledgers: Ledger, project: str = "p", **more: Any) -> Tra
 
 
 VICTIM = """
-import os, sys, random, json
+import os, signal, sys, random, json
 sys.path.insert(0, {here!r})
 from tracking_core import Tracking, register_tracker_class
 from ledger_trackers import LedgerTracker, OtherTracker

@@ -108,6 +108,22 @@ def test_a_process_that_is_killed_from_outside_blames_no_record(ledger: Ledger) 
     assert ledger.numbers == list(range(20)) and tracking.status()["ledger"].failed == 0
 
 
+@pytest.mark.parametrize("lane", ["process", "thread"])
+def test_a_killed_run_that_was_delivered_takes_no_more_than_it_needs(
+    ledger: Ledger, lane: str
+) -> None:
+    victim = Victim(lane, "for number in range(100): log(number)\nsignal.pause()", ledger=ledger)
+    wait_for(lambda: 99 in ledger.numbers, "the last record")
+    victim.signal()
+    if lane == "thread":
+        Tracking.recover(victim.run_dir)
+    else:
+        wait_for(lambda: all(map(is_gone, ledger.processes)), "the end of the delivery process")
+    assert ledger.ends == ["killed"]
+    files = [path for path in victim.run_dir.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 100_000
+
+
 def test_a_start_that_kills_the_interpreter_blames_no_record(ledger: Ledger, other: Ledger) -> None:
     tracking = started("process", ledger, other)
     tracking.log({"n": 0})

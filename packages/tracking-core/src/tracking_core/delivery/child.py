@@ -18,7 +18,7 @@ import msgspec
 
 from tracking_core.delivery.supervisor import LENGTH_BYTES, SOMEBODY_ELSE, Order
 from tracking_core.delivery.worker import Policy, Worker
-from tracking_core.journal import DrainLock
+from tracking_core.journal import DrainLock, trim
 
 __all__ = ["run", "spare_the_libraries"]
 
@@ -83,6 +83,7 @@ def main() -> int:
         if (now_begun := sum(worker.started.is_set() for worker in workers)) > begun:
             begun = now_begun
             spare_the_libraries()
+    trim(order.directory)
     return 0
 
 

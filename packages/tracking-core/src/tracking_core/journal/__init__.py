@@ -14,6 +14,7 @@ from tracking_core.journal.frame import MAX_PAYLOAD
 from tracking_core.journal.layout import Owner, escape, owner_alive, read_owner, runs, unescape
 from tracking_core.journal.lock import DrainLock
 from tracking_core.journal.reader import Damage, Entry, Reader
+from tracking_core.journal.trim import trim
 from tracking_core.journal.writer import Durability, Writer, WriterStatus
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "owner_alive",
     "read_owner",
     "runs",
+    "trim",
     "unescape",
 ]

@@ -18,6 +18,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY
 CREATE_OR_OPEN = os.O_CREAT | os.O_RDWR | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY
+CHANGE = os.O_RDWR | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY | _NO_WAIT
 # A planted named pipe must not hold up its reader, hence O_NONBLOCK; regular files ignore it.
 READ = os.O_RDONLY | _NO_FOLLOW | _CLOSE_ON_EXEC | _BINARY | _NO_WAIT
 
