@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,22 +18,24 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 180  # seconds that a server may take to answer on a busy machine
+SECONDS_TO_STOP = 10
 
 
 @contextmanager
 def serving(command: list[str], answers: str, **variables: str) -> Iterator[None]:
     """Run a server until the block ends; `answers` is an address that it answers when it is up."""
-    server = subprocess.Popen(command, env={**os.environ, **variables})
+    server = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
     try:
         wait_for(answers, server)
         yield
     finally:
         server.terminate()
-        try:
-            server.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=SECONDS_TO_STOP)
+        # With what it has started: MLflow's command does not always pass on that it shall end.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
