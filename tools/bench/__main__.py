@@ -25,7 +25,7 @@ COMPARED = ("msgspec", "accelerate", "torch", "tensorboard", "mlflow")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute, much less certain")
+    parser.add_argument("--quick", action="store_true", help="some four minutes, much less certain")
     parser.add_argument("--folder", help="where to write: a local disk (default: a temporary one)")
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all"
