@@ -12,7 +12,7 @@ from typing import Literal
 
 import pytest
 
-from tracking_core.journal import Writer, layout, trim
+from tracking_core.journal import Writer, frame, layout, trim
 
 from .faulty import Fault, FaultyFiles, read_all
 
@@ -65,6 +65,21 @@ def test_what_is_no_zero_stays_for_a_person_to_look_at(tmp_path: Path, torn: byt
     assert trim(directory) > 0
     assert segment.stat().st_size == at + len(torn)
     assert read_all(directory) == before
+
+
+@pytest.mark.parametrize("cut", [3, 20, 24, 30, 60])
+def test_a_frame_that_was_half_written_is_read_as_before(tmp_path: Path, cut: int) -> None:
+    directory = killed(tmp_path, [b"first"])
+    ((_, _, salt, segment),) = layout.segments(directory)
+    with segment.open("r+b") as file:
+        file.seek(64 + 24 + 5)
+        file.write(frame.encode(2, b"the second" * 10, salt)[:cut])
+    before = read_all(directory)
+    assert [entry.payload for entry in before[0]] == [b"first"]
+    assert trim(directory) > 0
+    entries, damages = read_all(directory)
+    assert entries == before[0]
+    assert [damage.missing for damage in damages] == [damage.missing for damage in before[1]]
 
 
 def test_a_record_behind_damage_keeps_its_zeros(tmp_path: Path) -> None:
