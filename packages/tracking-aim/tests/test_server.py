@@ -17,7 +17,7 @@ from tracking_aim import AimTracker, read_run, remote
 from tracking_aim.runs import AimRepositoryError, repository
 from tracking_core import Artifact, Audio, Histogram, Image, Table, TrackingWarning
 from tracking_core.capture import capture
-from tracking_core.delivery.retry import may_pass
+from tracking_core.faults import fault_of
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, refusing
 
@@ -68,7 +68,7 @@ def test_a_whole_run_through_a_server_that_dies_and_comes_back(tmp_path: Path) -
     for _ in range(2):
         with pytest.raises(ConnectionError, match=aim_server.address) as refused:
             tracker.deliver(more)
-        assert may_pass(refused.value)
+        assert fault_of(refused.value) in ("server", "login")
     with pytest.raises(ConnectionError, match=aim_server.address):
         tracker.finish()
 
@@ -111,7 +111,7 @@ def test_a_server_that_says_no_for_now_is_tried_again(tmp_path: Path) -> None:
             for call in (lambda: tracker.deliver([row(1, m=1.0)]), tracker.finish):
                 with pytest.raises(ConnectionError, match=aim_server.address) as refused:
                     call()
-                assert may_pass(refused.value), (status, refused.value)
+                assert fault_of(refused.value) in ("server", "login"), (status, refused.value)
             with pytest.raises(AimRepositoryError, match=r"what answers at .* is no Aim server"):
                 tracker_at(aim_server.address).start()
     with AimServer(tmp_path, aim_server.port):
@@ -133,7 +133,7 @@ def test_a_server_that_stops_answering_is_left_in_time(
             patched.setattr(remote, "SECONDS", 0.5)
             with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s") as late:
                 tracker.deliver([row(1, m=1.0)])
-            assert may_pass(late.value)
+            assert fault_of(late.value) in ("server", "login")
             with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s"):
                 tracker.finish()
         tracker.deliver([row(1, m=1.0)])
@@ -146,7 +146,7 @@ def test_nobody_at_the_address_is_retried() -> None:
     tracker = tracker_at(f"aim://127.0.0.1:{free_port()}")
     with pytest.raises(ConnectionError, match=r"the Aim server at aim://127.0.0.1:\d+") as refused:
         tracker.start()
-    assert may_pass(refused.value)
+    assert fault_of(refused.value) in ("server", "login")
 
 
 def test_somebody_else_at_the_address_is_named() -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_does_not_answer_is_left_in_time(silent_port: int) -> None
     tracker = tracker_at(f"aim://127.0.0.1:{silent_port}")
     with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s") as late:
         tracker.start()
-    assert may_pass(late.value)
+    assert fault_of(late.value) in ("server", "login")
 
 
 def test_an_exit_does_not_wait_for_a_server_that_is_gone(tmp_path: Path) -> None:

@@ -579,7 +579,7 @@ class TestDeath:
         script = """if True:
             import resource, signal, sys
             from tracking_aim import AimTracker
-            from tracking_core.delivery.retry import may_pass
+            from tracking_core.faults import fault_of
             from tracking_core.records import Log
             tracker = AimTracker("run", sys.argv[1])
             tracker.start()
@@ -591,14 +591,14 @@ class TestDeath:
                 try:
                     tracker.deliver(rows)
                 except Exception as error:
-                    print(type(error).__name__, may_pass(error))
+                    print(type(error).__name__, fault_of(error))
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
             tracker.deliver(rows)
             tracker.finish()
             print(tracker.identity()["run_hash"])
         """
         first, second, run_hash = in_another_process(script, tmp_path).splitlines()
-        assert (first, second) == ("OSError True", "OSError True")
+        assert (first, second) == ("OSError server", "OSError server")
         found = Seen(read_run(run_hash, tmp_path))
         assert found.values("m") == [float(i) for i in range(-1, 1000)]
         assert (len(found.values("t")), found.status) == (1000, "finished")

@@ -14,7 +14,7 @@ import pytest
 
 from tracking_core import Artifact, Image, Tracking
 from tracking_core.capture import capture
-from tracking_core.delivery.retry import may_pass
+from tracking_core.faults import fault_of
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, TrackerConformance, pixels_of, refusing
 from tracking_core.tracker import GeneralTracker
@@ -98,7 +98,7 @@ def test_an_outage_raises_at_once_and_what_is_sent_again_lands_once(
     with pytest.raises(ConnectionError):
         tracker.finish()
     assert time.monotonic() - began < 15
-    assert may_pass(raised.value)
+    assert fault_of(raised.value) in ("server", "login")
     server.start()
     wait_for(server)
     tracker.deliver(batch)
@@ -185,7 +185,7 @@ def test_a_server_that_says_no_for_now_is_tried_again(
             for call in calls:
                 with pytest.raises((OSError, TrackioServerError)) as refused:
                     call()
-                assert may_pass(refused.value), (status, refused.value)
+                assert fault_of(refused.value) in ("server", "login"), (status, refused.value)
     server.start()
     wait_for(server)
     tracker.deliver(records(tmp_path))
@@ -201,7 +201,7 @@ def test_a_wrong_token_is_said_to_be_one_and_is_no_fault_of_the_rows(
     monkeypatch.setenv("TRACKIO_WRITE_TOKEN", "another")
     with pytest.raises(TrackioServerError, match="write_token") as raised:
         TrackioTracker("token").start()
-    assert may_pass(raised.value)
+    assert fault_of(raised.value) in ("server", "login")
     assert "another" not in str(raised.value)
     monkeypatch.delenv("TRACKIO_WRITE_TOKEN")
     with pytest.raises(TrackioSettingError, match="set TRACKIO_WRITE_TOKEN"):

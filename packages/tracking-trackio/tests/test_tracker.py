@@ -20,8 +20,8 @@ from trackio.sqlite_storage import SQLiteStorage
 
 from tracking_core import Artifact, Audio, Histogram, Image, Table, Tracking, TrackingWarning, Video
 from tracking_core.capture import capture
-from tracking_core.delivery.retry import may_pass
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import fault_of
 from tracking_core.names import unescape
 from tracking_core.records import Config, End, Log, LoggedImage, LoggedVideo, Record, Tags
 from tracking_core.testing import Seen
@@ -389,9 +389,12 @@ def test_what_fails_in_the_middle_stores_no_row_and_may_come_again(
     assert (found.config, found.tags) == ({"lr": 0.1}, {"label": None})
 
 
-def test_a_locked_database_may_pass() -> None:
-    assert may_pass(sqlite3.OperationalError("database is locked"))
-    assert may_pass(OSError("Could not acquire database lock after 10 seconds"))
+def test_a_locked_database_is_no_record_s_fault() -> None:
+    assert fault_of(sqlite3.OperationalError("database is locked")) in ("server", "login")
+    assert fault_of(OSError("Could not acquire database lock after 10 seconds")) in (
+        "server",
+        "login",
+    )
 
 
 def test_what_was_delivered_survives_the_death_of_the_process(tmp_path: Path) -> None:

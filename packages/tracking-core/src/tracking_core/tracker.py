@@ -18,6 +18,7 @@ from tracking_core.capture import capture, capture_images, capture_tags
 from tracking_core.config import plain_config
 from tracking_core.encoding import markdown
 from tracking_core.errors import StepError
+from tracking_core.faults import Fault, fault_of
 from tracking_core.plain import type_name
 from tracking_core.process import PartialState
 from tracking_core.records import (
@@ -78,6 +79,9 @@ class GeneralTracker:
             or ``"process"``, the delivery process, for libraries that are heavy.
         began_at: when the run began, in seconds since the epoch, if `start` may be called later than
             that: in the delivery process, or by whoever recovers a run. None: it begins with `start`.
+        taken: how many records of the `deliver` call that is under way the library surely has. A
+            lane sets it to 0 before each call; a `deliver` that raises after a part of its records
+            went through sets it, and that part is not delivered again.
     """
 
     name: str
@@ -85,6 +89,7 @@ class GeneralTracker:
     main_process_only: bool = True
     lane: Literal["thread", "process"] = "thread"
     began_at: float | None = None
+    taken: int = 0
 
     if TYPE_CHECKING:
         # Only declared: a subclass that forgets it must be told so.
@@ -195,6 +200,16 @@ class GeneralTracker:
                     self._deliver_log(record)
                 case End():
                     pass  # finish() says it, once the last record has been taken
+            self.taken += 1
+
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault it is that `error` was raised by `start`, `deliver` or `finish`.
+
+        By default what `tracking_core.faults.fault_of` makes of it, by its HTTP status and its
+        class. Override it where the library says in a way of its own that a run is gone, a record
+        can't be stored, or nobody is logged in.
+        """
+        return fault_of(error)
 
     def reject(self, key: str, value: object, reason: str) -> None:
         """Count a value that this tracker can't store, and warn once for its key."""

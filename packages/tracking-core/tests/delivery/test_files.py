@@ -15,7 +15,7 @@ import numpy
 import pytest
 from ledger_judge import PATH, Ledger, Victim, started, wait_for
 
-from tracking_core import Image, Tracking, TrackingWarning
+from tracking_core import Image, Tracking, TrackingWarning, UnfitValueError
 from tracking_core.codec import encode
 from tracking_core.errors import JournalError
 from tracking_core.journal import Cursor, Files, Writer
@@ -119,7 +119,7 @@ def test_no_secret_gets_into_any_file(lane: str, ledger: Ledger, impatient: None
 def test_an_error_that_holds_a_password_is_not_kept_with_it(impatient: None) -> None:
     class Chatty(MemoryTracker):
         def deliver(self, records: object) -> None:
-            raise ValueError(f"http://me:{CANARY}@host said no")
+            raise UnfitValueError(f"http://me:{CANARY}@host said no")
 
     tracking = Tracking(Chatty(), delivery="thread")
     tracking.init_trackers("p")

@@ -1,132 +1,10 @@
-"""Which errors are tried again, over the types that libraries really raise."""
+"""When it is tried again, and what is made of a refusal."""
 
 from __future__ import annotations
 
-import email.message
-import http.client
-import socket
-import sqlite3
-import ssl
-import urllib.error
-from types import SimpleNamespace
-
-import pytest
-
-from tracking_core.delivery.retry import Backoff, may_pass
-
-
-def http_error(code: int) -> urllib.error.HTTPError:
-    return urllib.error.HTTPError("http://x", code, "no", email.message.Message(), None)
-
-
-class ResponseError(Exception):
-    """As requests and httpx have it."""
-
-    def __init__(self, code: object) -> None:
-        super().__init__(code)
-        self.response = SimpleNamespace(status_code=code)
-
-
-class RequestException(OSError):
-    """Of requests: an OSError whatever the server said."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.response = SimpleNamespace(status_code=code)
-
-
-class MlflowException(Exception):
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self._code = code
-
-    def get_http_status_code(self) -> int:
-        return self._code
-
-
-class ServiceUnavailable(Exception):
-    pass
-
-
-class Hostile(Exception):
-    @property
-    def response(self) -> object:
-        raise RuntimeError("not now")
-
-
-def caused(error: Exception, cause: BaseException) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-def hidden(error: Exception, context: BaseException) -> Exception:
-    error.__context__ = context
-    error.__suppress_context__ = True
-    return error
-
-
-PASSING = [
-    ConnectionError(),
-    ConnectionResetError(),
-    BrokenPipeError(),
-    TimeoutError(),
-    socket.gaierror(-3, "Temporary failure in name resolution"),
-    urllib.error.URLError("refused"),
-    ssl.SSLError(),
-    http.client.RemoteDisconnected(),
-    http.client.IncompleteRead(b""),
-    OSError(28, "No space left on device"),
-    *(http_error(code) for code in (401, 402, 403, 407, 408, 425, 429, 500, 502, 503, 504)),
-    *(ResponseError(code) for code in (408, 429, 500, 503)),
-    *(RequestException(code) for code in (401, 429, 500)),
-    *(MlflowException(code) for code in (429, 500, 503)),
-    ServiceUnavailable(),
-    sqlite3.OperationalError("database is locked"),
-    sqlite3.OperationalError("database or disk is full"),
-    caused(ValueError("wrapped"), ConnectionError()),
-]
-LASTING = [
-    ValueError(),
-    TypeError(),
-    KeyError(),
-    ImportError(),
-    FileNotFoundError(2, "no such file"),
-    IsADirectoryError(),
-    NotADirectoryError(),
-    ssl.SSLCertVerificationError(),
-    *(http_error(code) for code in (400, 404, 409, 413, 422)),
-    *(ResponseError(code) for code in (400, 404)),
-    *(RequestException(code) for code in (404, 413)),
-    *(MlflowException(code) for code in (400, 404)),
-    ResponseError("500"),
-    sqlite3.OperationalError("no such table: runs"),
-    sqlite3.IntegrityError("UNIQUE constraint failed"),
-    SystemExit(500),
-    KeyboardInterrupt(),
-    Hostile(),
-    hidden(ValueError("from None"), ConnectionError()),
-]
-
-
-def said(error: BaseException) -> str:
-    status = getattr(error, "code", "") or next(iter(error.args), "")
-    return f"{type(error).__name__} {status}"
-
-
-@pytest.mark.parametrize("error", PASSING, ids=said)
-def test_what_may_be_gone_at_the_next_try(error: BaseException) -> None:
-    assert may_pass(error)
-
-
-@pytest.mark.parametrize("error", LASTING, ids=said)
-def test_what_would_be_refused_again(error: BaseException) -> None:
-    assert not may_pass(error)
-
-
-def test_errors_that_are_each_other_s_cause() -> None:
-    first, second = ValueError(), KeyError()
-    first.__cause__, second.__cause__ = second, first
-    assert not may_pass(first)
+from tracking_core.delivery.refusals import Refusals
+from tracking_core.delivery.retry import Backoff
+from tracking_core.faults import Fault
 
 
 def test_waits_double_up_to_a_minute_and_never_less_than_half() -> None:
@@ -138,3 +16,38 @@ def test_waits_double_up_to_a_minute_and_never_less_than_half() -> None:
         longest.next()  # days of an outage overflow nothing
     longest.reset()
     assert longest.next() == 0.5
+
+
+def test_a_refused_batch_is_split_until_one_record_is_left() -> None:
+    refusals = Refusals(0.5, 60.0, 1000)
+    sizes = []
+    while (size := refusals.size) > 1:
+        sizes.append(size)
+        assert refusals.judge("run", 1, size, 999) == "split"
+    assert sizes == [1000, 500, 250, 125, 62, 31, 15, 7, 3]
+    refusals.accept()
+    assert refusals.size == 2, "and grows again with what is taken"
+
+
+def test_a_server_s_trouble_splits_nothing_before_it_has_lasted() -> None:
+    refusals = Refusals(0.5, 60.0, 1000)
+    faults: list[Fault] = ["server", "login", "setup"]
+    for fault in faults:
+        refusals.accept()
+        assert [refusals.judge(fault, 1, 1000, 999) for _ in range(5)] == ["wait"] * 4 + ["split"]
+        assert refusals.size == 1
+        assert refusals.judge(fault, 1, 1, 999) == "probe"
+        assert [refusals.is_proven(fault) for _ in range(8)] == [False] * 7 + [True]
+        assert refusals.judge(fault, 2, 1, 999) == "wait", "another record is tried anew"
+
+
+def test_a_record_is_put_aside_for_the_library_s_word_or_because_another_one_is_taken() -> None:
+    refusals = Refusals(0.5, 60.0, 1)
+    assert [refusals.judge("record", 7, 1, 3) for _ in range(5)] == ["wait"] * 4 + ["bury"]
+    refusals.accept()
+    assert [refusals.judge("run", 8, 1, 3) for _ in range(6)] == ["wait"] * 4 + ["probe"] * 2
+    assert refusals.is_proven("run")
+    assert [refusals.next_probe(3) for _ in range(4)] == [0, 1, 2, 0]
+    assert refusals.has_tried_all("run", 3) and not refusals.has_tried_all("run", 5)
+    assert refusals.judge("run", 8, 1, 0) == "wait", "there is no other"
+    assert refusals.judge("run", 9, 1, 3) == "wait", "another record is tried anew"

@@ -27,7 +27,8 @@ from swanlab.sdk.internal.core_python.transport.sender import HttpRecordSender
 from swanlab.sdk.internal.pkg.client import bootstrap, session
 from swanlab.sdk.internal.pkg.timer import Timer
 
-from tracking_core.delivery.retry import Backoff, may_pass
+from tracking_core.delivery.retry import Backoff
+from tracking_core.faults import fault_of
 from tracking_core.rejections import say
 from tracking_swanlab.run_file import records_of
 from tracking_swanlab.settings import SwanLabSettingError, quiet
@@ -39,6 +40,7 @@ LONGEST_TURN = 15.0  # seconds, for what one batch sends; more is left after an 
 LONGEST_END = 30.0  # seconds, for sending what is left
 MOST_RECORDS = 5000  # of one round of requests
 HEARTBEAT = 600  # seconds: the library's own
+PASSING = ("server", "login")
 
 _logging_in = threading.Lock()  # the library has one login for the whole process
 
@@ -122,7 +124,7 @@ class Cloud:
         pause = threading.Event()
         while not self._send(deadline - time.monotonic()) or not self._ended(finish):
             wait = max(0.0, self._not_before - time.monotonic())
-            if time.monotonic() + wait >= deadline or not may_pass(self._said()):
+            if time.monotonic() + wait >= deadline or fault_of(self._said()) not in PASSING:
                 say(
                     f"tracker 'swanlab' could not send all of the run to {self._settings.api_host} "
                     f"({_named(self._said())}). It is whole in its run file: "
@@ -185,7 +187,7 @@ class Cloud:
         for failure in result.failures:
             # The library gives up on 401 and 429 as if the records were at fault, and tries forever
             # what fails for a reason that it does not know.
-            if failure.exception is None or may_pass(failure.exception):
+            if failure.exception is None or fault_of(failure.exception) in PASSING:
                 error = failure.exception or error
                 again.update(map(id, failure.records if failure.exception is not None else ()))
             else:

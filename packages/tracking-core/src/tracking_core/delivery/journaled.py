@@ -349,6 +349,7 @@ class JournaledLanes:
             lost=note.lost,
             rejected={Rejection(*what): count for *what, count in note.rejected},
             last_error=note.last_error or trouble,
+            fault=note.fault,
         )
 
     def _left(self, target: int) -> int:

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from tracking_core.faults import Fault
 from tracking_core.records import Config, Log, Status, Tags
 from tracking_core.rejections import Rejection
 from tracking_core.tracker import GeneralTracker
@@ -30,6 +31,8 @@ class TrackerStatus(msgspec.Struct, frozen=True):
         lost: records that damage or a full disk made unreadable before they reached it.
         rejected: values that could not be stored, with their number; the others of their call were.
         last_error: what it raised last, as ``"Type: message"``; None once it works again.
+        fault: whose fault that was: the ``"record"``'s, the ``"run"``'s, the ``"server"``'s, the
+            ``"login"``'s or the ``"setup"``'s (`tracking_core.faults.Fault`).
     """
 
     state: LaneState
@@ -39,6 +42,7 @@ class TrackerStatus(msgspec.Struct, frozen=True):
     lost: int = 0
     rejected: dict[Rejection, int] = {}
     last_error: str | None = None
+    fault: Fault | None = None
 
 
 class Lane(Protocol):

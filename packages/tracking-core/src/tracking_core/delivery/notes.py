@@ -11,6 +11,7 @@ import msgspec
 
 from tracking_core.delivery.lane import LaneState
 from tracking_core.errors import DamagedJournal
+from tracking_core.faults import Fault
 from tracking_core.journal import cursor, escape
 from tracking_core.journal.layout import CURSORS
 from tracking_core.records import Plain
@@ -84,6 +85,7 @@ class WorkerNote(msgspec.Struct, frozen=True):
     failed: int = 0
     lost: int = 0
     last_error: str | None = None
+    fault: Fault | None = None
     rejected: list[tuple[str, str, str, int]] = []
     attempt: tuple[int, int] = (0, 0)
     trying: bool = False

@@ -13,15 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from tracking_core.codec import Blob, decode, is_plain, travels
 from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
-from tracking_core.delivery.retry import Backoff, may_pass
+from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD, Refusals
+from tracking_core.delivery.retry import Backoff
 from tracking_core.errors import JournalError, TrackingError
+from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader, read_owner
 from tracking_core.plain import text
 from tracking_core.records import End, Log, LoggedFile, Plain, Record, Status
@@ -30,7 +32,6 @@ from tracking_core.tracker import GeneralTracker, end
 
 __all__ = ["Policy", "Worker"]
 
-REFUSALS_BEFORE_DEAD = 5
 DEATHS_BEFORE_DEAD = 3
 SECONDS_BETWEEN_NOTES = 1.0
 SECONDS_ALONE = 2.0
@@ -117,11 +118,16 @@ class Worker:
         suspected = before.trying and before.attempt[0] > self._cursor.acked
         self._attempt = before.attempt[0], before.attempt[1] + (blamed and suspected)
         self._trying = False
+        self._alone_until = 0
+        # What was taken before a record that is still refused: its place is not the cursor's yet.
+        self._ahead: set[int] = set()
         self._alone_lock = alone
+        self._refusals = Refusals(policy.first_wait, policy.longest_wait, policy.batch)
         self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
         self._state: LaneState = "ended" if before.state == "ended" else "starting"
         self._over = False
         self._last_error: str | None = None
+        self._fault: Fault | None = None
         self._busy_since: float | None = None
         self._noted = float("-inf")
         self._noted_for = self._cursor.acked
@@ -174,6 +180,7 @@ class Worker:
             lost=self._lost,
             rejected={} if self._tracker is None else dict(self._tracker.rejections.counts),
             last_error=self._last_error,
+            fault=self._fault,
         )
 
     def watch(self) -> None:
@@ -192,10 +199,9 @@ class Worker:
                 try:
                     self._deliver_all()
                     going_on = False
-                except FileNotFoundError:
-                    raise
                 except (OSError, MemoryError) as error:
-                    # No memory or descriptors left, or a disk that was ill for a moment.
+                    # No memory or descriptors left, a disk that was ill for a moment, or a journal
+                    # that was moved away, and may come back.
                     self._trouble(error)
                     going_on = self._live() and self._wait(backoff.next())
         except BaseException as error:
@@ -221,8 +227,8 @@ class Worker:
                     self._tracker.start()
             except BaseException as error:
                 # A library may well raise SystemExit; only this tracker stops.
-                self._trouble(error)
-                refusals += not may_pass(error)
+                fault = self._trouble(error, starting=True)
+                refusals += fault not in ("server", "login")
                 hopeless = refusals >= REFUSALS_BEFORE_DEAD and not self._live()
                 if hopeless or not self._wait(backoff.next()):
                     return False
@@ -266,8 +272,12 @@ class Worker:
                 live = self._live()
                 found = reader.read(self._policy.batch) or self._from_memory(reader)
                 if found:
-                    if not self._deliver(found):
-                        return
+                    last = not live and len(found) < self._policy.batch
+                    if not self._deliver(found, last=last):
+                        if not self._wait(self._refusals.pause):
+                            return
+                        reader.close()
+                        reader = Reader(self.directory, self._cursor.acked)
                 elif reader.ended or not live:
                     self._finish(self._orphan_status)
                 else:
@@ -292,21 +302,29 @@ class Worker:
         # What stands before these may have got to disk since it was read the last time.
         return (reader.read(self._policy.batch) or waiting) if waiting else []
 
-    def _deliver(self, found: Sequence[Entry | Damage]) -> bool:
-        """Deliver and acknowledge all of `found`; False if the rest was given up for now."""
+    def _deliver(self, found: Sequence[Entry | Damage], *, last: bool) -> bool:
+        """Deliver and acknowledge all of `found`; False if the tracker refuses the rest for now.
+
+        Args:
+            last: whether nothing comes after `found`.
+        """
         batch: list[_Item] = []
         size = 0
+        number = self._cursor.acked
         ending: End | None = None
-        last = self._cursor.acked
         for item in found:
             if isinstance(item, Damage):
-                unseen = range(max(item.missing.start, last + 1), item.missing.stop)
-                self._lost += len(unseen)
-                last = max(last, unseen.stop - 1)
+                if not self._take(batch):
+                    return False
+                size = 0
+                self._lose(item.missing)
+                number = max(number, item.missing.stop - 1)
                 continue
             if item.seq <= self._cursor.acked:
                 continue
-            last = item.seq
+            number = item.seq
+            if item.seq in self._ahead:
+                continue
             try:
                 record, length = self._decoded(item.payload)
             except TrackingError as error:
@@ -315,8 +333,8 @@ class Worker:
                     raise cause from None
                 if not self._take(batch):
                     return False
-                batch, size = [], 0
-                self._bury(item.seq, item.payload, error)
+                size = 0
+                self._bury(item.seq, item.payload, _words(error))
                 continue
             if isinstance(record, End):
                 # Another thread may have logged at this very moment: what follows still counts.
@@ -327,47 +345,72 @@ class Worker:
             if size > BYTES_OF_A_BATCH:
                 if not self._take(batch):
                     return False
-                batch, size = [], 0
+                size = 0
         if not self._take(batch):
-            return False
-        if ending is not None:
+            nothing_follows = last or ending is not None
+            if not (nothing_follows and self._end_without(batch, ending)):
+                return False
+        elif ending is not None:
             self._finish(ending.status, ending)
             if self._state != "ended":
                 return False
+        if self._state == "ended":
             # In this order: whoever comes after a crash in between must not end it again.
             self._note(now=True)
-        self._cursor.ack(last)
+        self._cursor.ack(number)
         self._note()
         return True
 
     def _take(self, batch: list[_Item]) -> bool:
-        """Have the tracker take `batch`, one by one if it does not take them together."""
-        if not batch:
-            return True
-        if self._policy.marks and not self._marked(batch):
-            return not self._stopping
-        backoff = self._backoff()
-        refusals = 0
-        while not self._stopping:
-            error = self._attempt_to_deliver(batch)
+        """Have the tracker take `batch`, which is emptied; False if it refuses the rest for now."""
+        while batch and not self._stopping:
+            size = self._refusals.size
+            if self._policy.marks:
+                if self._has_killed(batch):
+                    lethal = batch.pop(0)
+                    deaths = self._attempt[1]
+                    self._bury(lethal.seq, lethal.payload, _died(deaths))
+                    continue
+                size = 1 if batch[0].seq <= self._alone_until else size
+            given = batch[:size]
+            error = self._attempt_to_deliver(given)
+            # The tracker's own word counts only where the whole was refused.
+            taken = len(given) if error is None else self._taken_of(given)
+            if taken:
+                self._delivered += taken
+                self._cursor.ack(given[taken - 1].seq)
+                self._refusals.accept()
+                del batch[:taken]
             if error is None:
-                return True
-            self._trouble(error)
-            pause = self._policy.first_wait
-            if may_pass(error):
-                pause = backoff.next()
-            elif len(batch) > 1:
-                return all(self._take([one]) for one in batch)
-            else:
-                refusals += 1
-                if refusals == REFUSALS_BEFORE_DEAD:
-                    self._bury(batch[0].seq, batch[0].payload, error)
-                    return True
-            if not self._wait(pause):
+                self._works()
+            elif taken < len(given) and not self._go_on_after(error, batch, len(given) - taken):
                 return False
+        return not batch
+
+    def _go_on_after(self, error: BaseException, batch: list[_Item], refused: int) -> bool:
+        """Deal with a refusal of the first `refused` of `batch`; False to wait before the next try."""
+        fault = self._trouble(error)
+        head = batch[0]
+        verdict = self._refusals.judge(fault, head.seq, refused, len(batch) - 1)
+        if verdict == "split":
+            return True
+        if verdict == "probe":
+            other = batch[1 + self._refusals.next_probe(len(batch) - 1)]
+            if self._attempt_to_deliver([other]) is None:
+                self._delivered += 1
+                self._ahead.add(other.seq)
+                batch.remove(other)
+                if self._refusals.is_proven(fault):
+                    verdict = "bury"
+        if verdict == "bury":
+            self._bury(head.seq, head.payload, _words(error))
+            self._refusals.accept()
+            self._works()
+            batch.remove(head)
+            return True
         return False
 
-    def _attempt_to_deliver(self, batch: list[_Item]) -> BaseException | None:
+    def _attempt_to_deliver(self, items: list[_Item]) -> BaseException | None:
         assert self._tracker is not None, "it was started before"
         with self._alone():
             if self._policy.marks:
@@ -375,55 +418,74 @@ class Worker:
                 self._note(now=True)
             try:
                 with self._busy():
-                    self._tracker.deliver([item.record for item in batch])
+                    self._tracker.taken = 0
+                    self._tracker.deliver([item.record for item in items])
             except BaseException as error:  # a library may raise SystemExit: this thread goes on
                 return error
             finally:
                 self._trying = False
-        self._delivered += len(batch)
-        self._cursor.ack(batch[-1].seq)
-        self._works()
         return None
 
-    def _marked(self, batch: list[_Item]) -> bool:
-        """Mark what is about to be delivered; False if it was dealt with since it kills processes."""
+    def _taken_of(self, items: list[_Item]) -> int:
+        """How many of `items` the tracker says that its library has, though it raised."""
+        said: object = getattr(self._tracker, "taken", 0)
+        return min(max(said, 0), len(items)) if type(said) is int else 0
+
+    def _has_killed(self, batch: list[_Item]) -> bool:
+        """Mark the head of `batch` as tried next; whether it is known to kill processes."""
         first = batch[0].seq
         seq, deaths = self._attempt
         deaths = deaths if seq == first else 0
-        if deaths and len(batch) > 1:
+        if deaths:
             # A process died somewhere in this batch: find out where.
-            for one in batch:
-                if not self._take([one]):
-                    break
-            return False
+            self._alone_until = max(self._alone_until, batch[-1].seq)
         self._attempt = first, deaths
-        if deaths >= DEATHS_BEFORE_DEAD:
-            error = TrackingError(f"the delivery process died of it {deaths} times")
-            self._bury(first, batch[0].payload, error)
+        return deaths >= DEATHS_BEFORE_DEAD
+
+    def _end_without(self, refused: list[_Item], record: End | None) -> bool:
+        """End the native run though `refused` are left, if each was refused and it lets itself end.
+
+        A run that can be ended is there, and its library works: then the records are to blame.
+        """
+        fault = self._fault or "run"
+        if self._stopping or not self._refusals.has_tried_all(fault, len(refused) - 1):
             return False
+        reason = self._last_error or ""
+        status = self._orphan_status if record is None else record.status
+        if self._attempt_to_finish(status, record) is not None:
+            return False
+        for item in refused:
+            self._bury(item.seq, item.payload, reason)
+        self._last_error = self._fault = None
+        self._state = "ended"
         return True
 
     def _finish(self, status: Status, record: End | None = None) -> None:
         """End the native run, unless that is given up for now; `record` says when it ended."""
-        assert self._tracker is not None, "it was started before"
         backoff = self._backoff()
         refusals = 0
         while not self._stopping:
-            try:
-                with self._busy():
-                    if record is not None:
-                        self._tracker.deliver([record])
-                    end(self._tracker, status)
-            except BaseException as error:
-                self._trouble(error)
-                refusals += not may_pass(error)
+            error = self._attempt_to_finish(status, record)
+            if error is None:
+                self._last_error = self._fault = None
+            else:
+                refusals += self._trouble(error) not in ("server", "login")
                 if refusals < REFUSALS_BEFORE_DEAD:
                     self._stopping = not self._wait(backoff.next())
                     continue
-            else:
-                self._last_error = None
             self._state = "ended"
             return
+
+    def _attempt_to_finish(self, status: Status, record: End | None) -> BaseException | None:
+        assert self._tracker is not None, "it was started before"
+        try:
+            with self._busy():
+                if record is not None:
+                    self._tracker.deliver([record])
+                end(self._tracker, status)
+        except BaseException as error:  # as above
+            return error
+        return None
 
     # --- means ---
 
@@ -440,27 +502,45 @@ class Worker:
             record = msgspec.structs.replace(record, values=values)
         return record, len(payload)
 
-    def _bury(self, seq: int, payload: bytes, error: BaseException) -> None:
+    def _lose(self, missing: range) -> None:
+        unseen = range(max(missing.start, self._cursor.acked + 1), missing.stop)
+        if unseen:
+            self._lost += len(unseen)
+            self._cursor.ack(unseen.stop - 1)
+
+    def _bury(self, seq: int, payload: bytes, reason: str) -> None:
         # On a full disk the journal still has the record; only the reason goes unwritten.
         with contextlib.suppress(OSError, TrackingError):
-            self._dead.append(seq, payload, _words(error))
+            self._dead.append(seq, payload, reason)
         self._failed += 1
         self._cursor.ack(seq)
         self._note(now=True)
 
     def _works(self) -> None:
-        self._state, self._last_error = "running", None
+        self._state, self._last_error, self._fault = "running", None, None
 
     def _state_now(self) -> LaneState:
         since = self._busy_since
         overdue = since is not None and time.monotonic() - since > self._policy.deadline
         return "hung" if overdue else self._state
 
-    def _trouble(self, error: BaseException) -> None:
+    def _trouble(self, error: BaseException, *, starting: bool = False) -> Fault:
+        """Note `error`, and say whose fault it is."""
+        fault = self._fault_of(error)
+        self._fault = fault_of_start(fault, error) if starting else fault
         self._last_error = _words(error)
         if self._state == "running":
             self._state = "retrying"
         self._note(now=True)
+        return self._fault
+
+    def _fault_of(self, error: BaseException) -> Fault:
+        if self._tracker is not None:
+            with contextlib.suppress(Exception):  # a stranger's code
+                said = self._tracker.fault(error)
+                if said in get_args(Fault):
+                    return said
+        return fault_of(error)
 
     def _backoff(self) -> Backoff:
         return Backoff(self._policy.first_wait, self._policy.longest_wait)
@@ -509,6 +589,7 @@ class Worker:
                 failed=self._failed,
                 lost=self._lost,
                 last_error=self._last_error,
+                fault=self._fault,
                 rejected=[(*rejection, count) for rejection, count in counts.items()],
                 attempt=self._attempt,
                 trying=self._trying,
@@ -533,6 +614,10 @@ def _located(value: Any, directory: Path) -> Any:
     if isinstance(value, LoggedFile):
         return msgspec.structs.replace(value, path=str(directory / value.path))
     return value
+
+
+def _died(deaths: int) -> str:
+    return _words(TrackingError(f"the delivery process died of it {deaths} times"))
 
 
 def _words(error: BaseException) -> str:
