@@ -213,9 +213,9 @@ class Victim:
         self.process.send_signal(number)
         return self.end()
 
-    def end(self) -> list[int]:
+    def end(self, timeout: float = 0.0) -> list[int]:
         """Wait for its end; what it had acknowledged."""
-        out, err = self.process.communicate(timeout=PATIENCE * 2)
+        out, err = self.process.communicate(timeout=timeout or PATIENCE * 2)
         self._said += out
         self.errors = err.decode()
         return self.acknowledged

@@ -6,6 +6,7 @@ A module of its own without any import of pytest, because the delivery process i
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -19,7 +20,13 @@ from typing import Any
 from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
 from tracking_core.tracker import RecordTracker
 
+
+def _hold() -> None:
+    ctypes.PyDLL(None).sleep(1000)  # unlike CDLL, this keeps the interpreter's lock
+
+
 DIES = {
+    "hold": _hold,
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -34,7 +41,7 @@ class LedgerTracker(RecordTracker):
     """Appends a line of JSON to `ledger` for everything that it takes.
 
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
-    a ConnectionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
+    a ConnectionError, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
     gone; `begun` is the moment in which `start` has begun the native run and not returned. A record
     whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`.
     """
@@ -110,6 +117,8 @@ class LedgerTracker(RecordTracker):
         self._write({"trouble": method})
         if said == "down":
             raise ConnectionError("the server is down")
+        if said == "forbidden":
+            raise PermissionError(errno.EACCES, "Permission denied", method)
         if said == "refuse":
             raise Refused(method)
         if said == "exit":

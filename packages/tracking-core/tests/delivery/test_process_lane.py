@@ -213,6 +213,30 @@ def test_files_in_the_working_directory_cannot_get_into_it(tmp_path: Path) -> No
     assert book.numbers == [1] and victim.errors == ""
 
 
+def test_it_says_in_ps_which_run_it_serves(ledger: Ledger) -> None:
+    tracking = started("process", ledger, project="digits")
+    assert tracking.flush(20)
+    (process,) = ledger.processes
+    shown = Path(f"/proc/{process}/cmdline").read_text()
+    tracking.end_training()
+    assert tracking.run_dir is not None
+    assert f"tracking: delivers {tracking.run_dir.name}" in shown
+
+
+def test_a_working_directory_that_was_deleted_keeps_nothing_from_it(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    place = tmp_path / "gone"
+    place.mkdir()
+    # With an empty entry in its path, as `python -c` has it.
+    program = f"import os, sys; os.rmdir({str(place)!r}); assert '' in sys.path\n"
+    victim = Victim(
+        "process", "\nlog(1); tracking.end_training()", wrapper=program, cwd=place, ledger=ledger
+    )
+    assert victim.end() == [1]
+    assert ledger.numbers == [1] and ledger.ends == ["finished"] and victim.errors == ""
+
+
 def test_what_the_program_added_to_its_path_is_known_there(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "homemade.py").write_text(

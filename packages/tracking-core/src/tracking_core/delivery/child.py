@@ -6,24 +6,34 @@ lives, delivers the rest when it has ended or died, ends the native runs, and ex
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import gc
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from tracking_core.delivery.supervisor import LENGTH_BYTES, SOMEBODY_ELSE, Order
+from tracking_core.delivery.requests import taken_request
+from tracking_core.delivery.supervisor import HEARTBEAT, LENGTH_BYTES, SOMEBODY_ELSE, Order
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.journal import DrainLock, trim
+from tracking_core.journal.files import CREATE_OR_OPEN
 
 __all__ = ["run", "spare_the_libraries"]
 
 SECONDS_FOR_A_DYING_PREDECESSOR = 10.0
 SECONDS_FOR_LIBRARIES_TO_EXIT = 10.0
+SECONDS_BETWEEN_SIGNS_OF_LIFE = 1.0
+# No thread of Python's has run for so long: a library holds the interpreter's lock.
+SECONDS_STUCK = 90.0
+# A batch system ends the training and this process alike, not always in this order.
+SECONDS_A_SIGNAL_COUNTS = 60.0
 
 
 def main() -> int:
@@ -32,17 +42,17 @@ def main() -> int:
     order = msgspec.msgpack.decode(sys.stdin.buffer.read(length), type=Order)
     # Libraries note which program made a run, and that is the training.
     sys.argv[:] = order.argv
-    # A batch system sends these to every process of a job that it ends. A handler that does
-    # nothing, since SIG_IGN would be inherited by the programs that trackers start.
-    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: None)
+    asked_to_go = _hear_signals()
     lock = DrainLock(order.directory)
     deadline = time.monotonic() + SECONDS_FOR_A_DYING_PREDECESSOR
     while not lock.acquire():
         if time.monotonic() > deadline:
             return SOMEBODY_ELSE
         time.sleep(0.05)
+    directory = Path(order.directory)
+    # Of one that was there before, and is not any more.
+    taken_request(directory)
+    pulse = _Pulse(directory)
 
     def live() -> bool:
         return os.getppid() == order.parent
@@ -51,7 +61,7 @@ def main() -> int:
     alone = threading.Lock() if order.blamed else None
     workers = [
         Worker(
-            Path(order.directory),
+            directory,
             spec.name,
             spec.build,
             live=live,
@@ -68,14 +78,25 @@ def main() -> int:
     for thread in threads:
         thread.start()
     until: float | None = None
+    patience = policy.deadline
     begun = 0
     while any(thread.is_alive() for thread in threads):
+        now = time.monotonic()
+        pulse.beat(now)
         if until is None and not live():
             # The training is over: from now on for no longer than it is worth.
-            until = time.monotonic() + order.linger
+            until = now + order.linger
+            _give_up_at(until, workers)
+        request = taken_request(directory)
+        if request == "hurry":
             for worker in workers:
-                worker.give_up_at(until)
-        if until is not None and time.monotonic() > until + policy.deadline:
+                worker.hurry()
+        told_to_go = until is not None and now - asked_to_go[0] < SECONDS_A_SIGNAL_COUNTS
+        if request == "hand over" or told_to_go:
+            # What the trackers take without waiting they still get.
+            until, patience = min(until or now, now), SECONDS_FOR_LIBRARIES_TO_EXIT
+            _give_up_at(until, workers)
+        if until is not None and now > until + patience:
             break
         for worker, thread in zip(workers, threads, strict=True):
             thread.join(0.2)
@@ -85,6 +106,49 @@ def main() -> int:
             spare_the_libraries()
     trim(order.directory)
     return 0
+
+
+def _hear_signals() -> list[float]:
+    """When SIGTERM came last (``time.monotonic``), in a list of one; other signals do nothing.
+
+    A batch system sends these to every process of a job that it ends. Handlers, since SIG_IGN would
+    be inherited by the programs that trackers start.
+    """
+    came = [float("-inf")]
+
+    def note(*_: object) -> None:
+        came[0] = time.monotonic()
+
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            handler = note if name == "SIGTERM" else lambda *_: None
+            signal.signal(getattr(signal, name), handler)
+    return came
+
+
+def _give_up_at(when: float, workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.give_up_at(when)
+
+
+class _Pulse:
+    """Signs of life: for the training process a file's time, for the interpreter a deadline."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / HEARTBEAT
+        self._last = float("-inf")
+        with contextlib.suppress(OSError):  # a full disk: the deadline is left
+            os.close(os.open(self._path, CREATE_OR_OPEN, 0o600))
+
+    def beat(self, now: float) -> None:
+        if now - self._last < SECONDS_BETWEEN_SIGNS_OF_LIFE:
+            return
+        self._last = now
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            # Runs without the interpreter's lock: it writes where every thread is, and exits.
+            faulthandler.dump_traceback_later(SECONDS_STUCK, exit=True, file=sys.stderr)
 
 
 def spare_the_libraries() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import msgspec
 from tracking_core.delivery.notes import TrackerSpec, read_acked, read_note
 from tracking_core.delivery.retry import Backoff
 from tracking_core.delivery.worker import Policy
+from tracking_core.plain import text
 
 __all__ = ["Order", "Supervisor"]
 
 LOG = "delivery.log"
+HEARTBEAT = "heartbeat"
 
 SOMEBODY_ELSE = 75
 LENGTH_BYTES = 8
@@ -33,9 +36,17 @@ KILLED = -9
 KILLS_BEFORE_BLAME = 6
 SECONDS_OF_A_GOOD_LIFE = 60.0
 
-# Not `-m`, which looks for modules in the working directory first, whatever lies there.
+SECONDS_BETWEEN_LOOKS = 1.0
+LOOKS_BEFORE_HUNG = 15
+# Beyond what the process itself waits for, if it can still do that (`child.SECONDS_STUCK`).
+LOOKS_BEFORE_KILLED = 120
+
+# Not `-m`, which looks for modules in the working directory first, whatever lies there; and nothing
+# is imported before the path is the training's. What comes first is what `ps` shows.
 _PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[1:]; from tracking_core.delivery.child import run; run()"
+    "{title!r}; import sys; pipe = sys.stdin.buffer; "
+    "sys.path[:] = pipe.read(int(pipe.readline())).decode('utf-8', 'surrogateescape').split(chr(0)); "
+    "from tracking_core.delivery.child import run; run()"
 )
 
 
@@ -71,7 +82,7 @@ class Supervisor:
         self._policy = policy
         self._linger = linger
         # As it is now: the training may change its working directory.
-        self._path = [os.path.abspath(entry) for entry in map(str, sys.path)]
+        self._path = list(_absolute(sys.path))
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="tracking-supervisor", daemon=True)
@@ -80,6 +91,10 @@ class Supervisor:
         # How often in a row the process was killed while a tracker had a certain record.
         self._kills: dict[tuple[str, int], int] = {}
         self._eats_memory = False
+        # The last sign of life, and how many looks ago there was a new one. Looks and not seconds:
+        # who was stopped or asleep together with the process has not looked either.
+        self._heartbeat = 0
+        self._silent = 0
 
     def start(self) -> None:
         """Spawn the process and hand it its order, which takes milliseconds; don't wait for it."""
@@ -87,6 +102,14 @@ class Supervisor:
         with contextlib.suppress(Exception):  # no memory or descriptors: the thread tries again
             self._process = self._spawned(blamed=False)
         self._thread.start()
+
+    @property
+    def hung(self) -> bool:
+        """Whether the delivery process runs and has shown no sign of life for long.
+
+        It may have been stopped (SIGSTOP), or a library holds the interpreter's lock.
+        """
+        return self._silent >= LOOKS_BEFORE_HUNG and self.process_id is not None
 
     @property
     def process_id(self) -> int | None:
@@ -122,7 +145,7 @@ class Supervisor:
             try:
                 if self._process is None:
                     self._process = self._spawned(blamed)
-                status = self._process.wait()
+                status, stuck = self._wait(self._process)
                 self._process = None
             except Exception as error:  # no memory or no descriptors to start it: that may pass
                 status = SOMEBODY_ELSE
@@ -132,7 +155,7 @@ class Supervisor:
                     backoff.reset()
                     self._eats_memory = False
                 killed_by_record = status == KILLED and self._killed_by_record()
-                blamed = status not in _BLAMELESS or killed_by_record
+                blamed = status not in _BLAMELESS or killed_by_record or stuck
                 self.last_error = (
                     f"the delivery process ended with status {status}: see {self._directory / LOG}"
                 )
@@ -141,6 +164,28 @@ class Supervisor:
                 return
             self.deaths += 1
             self._stopping.wait(backoff.next())
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> tuple[int, bool]:
+        """The exit status of `process`, and whether it had to be killed because it was stuck."""
+        stuck = False
+        self._silent = 0
+        while True:
+            try:
+                return process.wait(SECONDS_BETWEEN_LOOKS), stuck
+            except subprocess.TimeoutExpired:
+                heartbeat = self._read_heartbeat()
+                self._silent = self._silent + 1 if heartbeat == self._heartbeat else 0
+                self._heartbeat = heartbeat
+            if self._silent >= LOOKS_BEFORE_KILLED:
+                stuck = True
+                process.kill()
+
+    def _read_heartbeat(self) -> int:
+        """When the process last showed a sign of life; another number each time if nobody knows."""
+        try:
+            return os.lstat(self._directory / HEARTBEAT).st_mtime_ns
+        except OSError:  # the directory was moved away, say
+            return self._heartbeat + 1
 
     def _killed_by_record(self) -> bool:
         """Whether a death by SIGKILL is so much like those before that a record may be the cause."""
@@ -164,14 +209,15 @@ class Supervisor:
             blamed=blamed,
             policy=list(self._policy),
             linger=self._linger,
-            argv=list(map(str, sys.argv)),
+            argv=[text(str(argument)) for argument in sys.argv],
         )
         log = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             # A session of its own: the Ctrl-C that ends the training must not end the delivery.
             with _spawning:
+                title = f"tracking: delivers {self._directory.parent.name}"
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, *self._path],
+                    [sys.executable, "-c", _PROGRAM.format(title=title)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
@@ -179,13 +225,22 @@ class Supervisor:
                 )
         finally:
             os.close(log)
+        path = "\0".join(self._path).encode("utf-8", "surrogateescape")
         data = msgspec.msgpack.encode(order)
         assert process.stdin is not None, "it is a pipe"
         # Its length goes first: a worker forked by the training at this moment holds the pipe open.
         # A broken pipe: it died before it read, and its status says so.
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(b"%d\n" % len(path) + path)
             pipe.write(len(data).to_bytes(LENGTH_BYTES, "little") + data)
         return process
+
+
+def _absolute(path: Iterable[object]) -> Iterator[str]:
+    for entry in map(str, path):
+        # Without a working directory, because it was deleted, an entry relative to it leads nowhere.
+        with contextlib.suppress(OSError):
+            yield os.path.abspath(entry)
 
 
 # `Popen` waits for the end of a pipe that a worker forked meanwhile would hold open all its life.

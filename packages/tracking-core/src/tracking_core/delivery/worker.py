@@ -134,6 +134,7 @@ class Worker:
         self._note_lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
+        self._hurried = False
         self._give_up = float("inf")
         if suspected:
             # One death counts once, also if the next process doesn't come as far as to try again.
@@ -158,6 +159,11 @@ class Worker:
 
     def nudge(self) -> None:
         """Look at the journal now."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Try again now what waits for its next try."""
+        self._hurried = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -199,7 +205,9 @@ class Worker:
                 try:
                     self._deliver_all()
                     going_on = False
-                except (OSError, MemoryError) as error:
+                except (OSError, MemoryError, JournalError) as error:
+                    if isinstance(error, JournalError) and not isinstance(error.__cause__, OSError):
+                        raise
                     # No memory or descriptors left, a disk that was ill for a moment, or a journal
                     # that was moved away, and may come back.
                     self._trouble(error)
@@ -548,12 +556,13 @@ class Worker:
     def _wait(self, seconds: float) -> bool:
         """Wait for the next try; False if there shall be none."""
         until = time.monotonic() + seconds
-        while not self._stopping:
+        while not self._stopping and not self._hurried:
             left = min(until, self._give_up) - time.monotonic()
             if left <= 0:
                 break
             self._wake.wait(left)
             self._wake.clear()
+        self._hurried = False
         return not self._stopping and time.monotonic() < self._give_up
 
     @contextlib.contextmanager
