@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 
 import pytest
 
-from tracking_core.rejections import MOST_KEYS_SAID, Rejection, Rejections, say
+from tracking_core.rejections import (
+    MOST_KEYS_SAID,
+    Rejection,
+    Rejections,
+    say,
+    speak_for,
+    users_line,
+)
 
 
 def test_each_key_is_said_once_and_counted_always() -> None:
@@ -43,3 +51,21 @@ def test_a_warning_that_is_an_error_goes_to_the_log(caplog: pytest.LogCaptureFix
         warnings.simplefilter("error")
         say("something")
     assert caplog.messages == ["something"]
+
+
+def test_a_thread_speaks_for_the_line_that_began_the_run() -> None:
+    place = users_line()
+
+    def work() -> None:
+        speak_for(place)
+        say("something")
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        say("here")
+    (of_thread, of_this) = said
+    assert (of_thread.filename, of_thread.lineno) == (__file__, place.line)
+    assert of_this.filename == __file__ and of_this.lineno > place.line

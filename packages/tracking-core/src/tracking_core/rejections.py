@@ -18,13 +18,15 @@ from typing import NamedTuple
 
 from tracking_core.errors import TrackingWarning
 
-__all__ = ["Rejection", "Rejections", "say"]
+__all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "users_line"]
 
 logger = logging.getLogger("tracking")
 
 MOST_KEYS_SAID = 100
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
+
+_thread = threading.local()
 
 
 class Rejection(NamedTuple):
@@ -33,6 +35,13 @@ class Rejection(NamedTuple):
     key: str
     type: str
     reason: str
+
+
+class Place(NamedTuple):
+    """A line of a program."""
+
+    file: str
+    line: int
 
 
 class Rejections:
@@ -70,10 +79,27 @@ class Rejections:
 
 def say(message: str) -> None:
     """Warn the user about `message`, at the line of theirs that led here."""
+    place: Place | None = getattr(_thread, "speaks_for", None)
     try:
-        warnings.warn(message, TrackingWarning, stacklevel=_frames_of_ours())
+        if place is None:
+            warnings.warn(message, TrackingWarning, stacklevel=_frames_of_ours())
+        else:
+            warnings.warn_explicit(message, TrackingWarning, place.file, place.line)
     except TrackingWarning:
         logger.warning(message)
+
+
+def users_line() -> Place:
+    """The line of the user's that led here."""
+    frame = sys._getframe(0)
+    for _ in range(_frames_of_ours() - 1):
+        frame = frame.f_back or frame
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+def speak_for(place: Place) -> None:
+    """Attribute what this thread says from now on to `place`: no line of the user's led to it."""
+    _thread.speaks_for = place
 
 
 def _frames_of_ours() -> int:

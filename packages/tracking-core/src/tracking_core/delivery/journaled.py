@@ -29,15 +29,17 @@ from tracking_core.delivery.notes import (
     read_note,
     write_manifest,
 )
+from tracking_core.delivery.requests import ask
 from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.watch import Watch
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError, NotStartedError
+from tracking_core.faults import is_lasting
 from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
-from tracking_core.rejections import Rejection, Rejections, say
+from tracking_core.rejections import Rejection, Rejections, say, speak_for, users_line
 from tracking_core.tracker import GeneralTracker, RecordTracker
 
 __all__ = ["Handle", "JournaledLanes", "Member"]
@@ -47,6 +49,7 @@ FILES = "files"
 SECONDS_TO_START = 60.0
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_FOR_THE_DISK = 1.5
+SECONDS_BEFORE_IT_IS_SAID = 2.0
 
 # In this process each look costs the training a little; in another one it is free.
 THREAD_POLICY = Policy(interval=0.5)
@@ -171,7 +174,8 @@ class JournaledLanes:
             if remote
             else None
         )
-        self._watch = Watch(self.status)
+        self._place = users_line()
+        self._watch = Watch(self.status, self._trouble, self._place)
 
     @property
     def run_dir(self) -> Path:
@@ -188,7 +192,7 @@ class JournaledLanes:
 
     def start(self) -> None:
         for name, worker in self._workers.items():
-            threading.Thread(target=worker.run, name=f"tracking-{name}", daemon=True).start()
+            self._begin(name, worker)
         if self._supervisor is not None:
             self._supervisor.start()
         self._watch.start()
@@ -290,22 +294,88 @@ class JournaledLanes:
 
     def flush(self, timeout: float | None) -> bool:
         target = self._writer.status().last_seq
-        return self._wait(lambda: self._left(target) == 0, timeout)
+        self._wait(
+            lambda: all(
+                self._acked(name) >= target or self._is_hopeless(name) for name in self._names()
+            ),
+            timeout,
+        )
+        return all(self._acked(name) >= target for name in self._names())
 
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._watch.stop()
         self.put(End(status, time.time()))
+        try:
+            self._wait_for_the_end(deadline)
+        except BaseException:
+            # Ctrl-C, say: whoever is not waited for is named all the same.
+            self._close(time.monotonic())
+            raise
+        self._close(deadline)
+
+    def _wait_for_the_end(self, deadline: float) -> None:
         if self._supervisor is not None and not self._wait(self._all_written, SECONDS_FOR_THE_DISK):
             self._take_over(deadline)
-        self._wait(self._all_done, deadline - time.monotonic())
+        for worker in self._workers.values():
+            worker.hurry()
+        if self._supervisor is not None:
+            ask(self.directory, "hurry")
+        done = self._nothing_to_wait_for
+        first = min(SECONDS_BEFORE_IT_IS_SAID, deadline - time.monotonic())
+        if not self._wait(done, first) and time.monotonic() < deadline:
+            self._say_what_is_waited_for(deadline - time.monotonic())
+            self._wait(done, deadline - time.monotonic())
+
+    def _close(self, deadline: float) -> None:
         if self._supervisor is not None:
             self._supervisor.release()
-            self._supervisor.join(deadline - time.monotonic())
+            if self._all_over():
+                self._supervisor.join(deadline - time.monotonic())
         unwritten = self._writer.close()
         for worker in self._workers.values():
             worker.stop()  # what is left is for the command that the warning names
         self._say_what_is_left(unwritten)
+
+    def _nothing_to_wait_for(self) -> bool:
+        return all(self._is_over(name) or self._is_hopeless(name) for name in self._names())
+
+    def _all_over(self) -> bool:
+        return all(map(self._is_over, self._names()))
+
+    def _names(self) -> list[str]:
+        return [member.spec.name for member in self._members]
+
+    def _acked(self, name: str) -> int:
+        """The number of the last record that a tracker has; its worker looks at the journal now."""
+        worker = self._workers.get(name)
+        if worker is None:
+            return read_acked(self.directory, name)
+        worker.nudge()
+        return worker.acked
+
+    def _is_over(self, name: str) -> bool:
+        """Whether a tracker's run has ended, or nothing more is tried."""
+        worker = self._workers.get(name)
+        if worker is None:
+            return read_note(self.directory, name).state in ("ended", "stopped")
+        worker.nudge()
+        return worker.done
+
+    def _is_hopeless(self, name: str) -> bool:
+        """Whether a tracker waits for what only a person can mend."""
+        worker = self._workers.get(name)
+        status = read_note(self.directory, name) if worker is None else worker.status(0)
+        # From a journal that was deleted a thread still delivers what it has open.
+        gone = (worker is None or status.last_error) and not self.directory.is_dir()
+        return bool(gone) or (is_lasting(status.fault) and status.state in ("starting", "retrying"))
+
+    def _begin(self, name: str, worker: Worker) -> None:
+        def work() -> None:
+            speak_for(self._place)
+            worker.run()
+
+        threading.Thread(target=work, name=f"tracking-{name}", daemon=True).start()
 
     def _all_written(self) -> bool:
         return not self._writer.status().waiting or self._writer.sync()
@@ -329,7 +399,7 @@ class JournaledLanes:
             except JournalError:
                 continue  # what only memory holds is lost, which is said at the end
             self._workers[member.spec.name] = worker
-            threading.Thread(target=worker.run, daemon=True).start()
+            self._begin(member.spec.name, worker)
 
     def status(self) -> list[tuple[str, TrackerStatus]]:
         last = self._writer.status().last_seq
@@ -340,38 +410,25 @@ class JournaledLanes:
         if worker is not None:
             return worker.status(last)
         note = read_note(self.directory, spec.name)
-        trouble = None if self._supervisor is None else self._supervisor.last_error
+        state, error = note.state, note.last_error
+        supervisor = self._supervisor
+        if supervisor is not None and state not in ("ended", "stopped"):
+            error = error or supervisor.last_error
+            if supervisor.hung:
+                state = "hung"
+                error = (
+                    f"the delivery process {supervisor.process_id} has shown no sign of life for "
+                    "long: it was stopped, or a library holds the interpreter's lock"
+                )
         return TrackerStatus(
-            note.state,
+            state,
             delivered=note.delivered,
             pending=max(0, last - read_acked(self.directory, spec.name)),
             failed=note.failed,
             lost=note.lost,
             rejected={Rejection(*what): count for *what, count in note.rejected},
-            last_error=note.last_error or trouble,
+            last_error=error,
             fault=note.fault,
-        )
-
-    def _left(self, target: int) -> int:
-        """How many of the trackers have not taken the record `target` yet."""
-        behind = 0
-        for member in self._members:
-            worker = self._workers.get(member.spec.name)
-            if worker is None:
-                behind += read_acked(self.directory, member.spec.name) < target
-            else:
-                worker.nudge()
-                behind += worker.acked < target
-        return behind
-
-    def _all_done(self) -> bool:
-        for worker in self._workers.values():
-            worker.nudge()
-        return all(
-            self._workers[member.spec.name].done
-            if member.spec.name in self._workers
-            else read_note(self.directory, member.spec.name).state in ("ended", "stopped")
-            for member in self._members
         )
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
@@ -383,6 +440,33 @@ class JournaledLanes:
                 return False
             pause.wait(min(SECONDS_BETWEEN_LOOKS, left))
         return True
+
+    def _trouble(self) -> str:
+        """What is wrong with the journal itself, in words; empty if nothing is."""
+        status = self._writer.status()
+        if not self.directory.is_dir():
+            return (
+                f"the journal {self.directory} was moved or deleted: nothing can be delivered from "
+                "there before it is back"
+            )
+        if status.waiting:
+            return (
+                "the disk does not take the journal: what is logged waits in memory, up to 64 MiB "
+                f"of it, and would be lost with this process: {status.last_error}"
+            )
+        return ""
+
+    def _say_what_is_waited_for(self, seconds: float) -> None:
+        parts = []
+        for name, status in self.status():
+            if not (self._is_over(name) or self._is_hopeless(name)):
+                trouble = f", {status.last_error}" if status.last_error else ""
+                parts.append(f"{name!r} ({status.state}, {status.pending} records to go{trouble})")
+        if parts:
+            say(
+                f"the end of the run waits up to {seconds:.0f} s more for {', '.join(parts)}. "
+                "Ctrl-C ends the waiting: what is left is kept"
+            )
 
     def _say_what_is_left(self, unwritten: int) -> None:
         for name, status in self.status():
@@ -400,18 +484,16 @@ class JournaledLanes:
                 )
             elif status.state != "ended":
                 trouble = f" ({status.last_error})" if status.last_error else ""
-                command = (
-                    f"{shlex.quote(sys.executable)} -m tracking_core recover "
-                    f"{shlex.quote(str(self.run_dir))}"
-                )
                 say(
                     f"{status.pending} records for tracker {name!r} are still to be "
-                    f"delivered{trouble}; they are kept, and this delivers them: {command}"
+                    f"delivered{trouble}; they are kept{self._who_goes_on(name, status)}, and this "
+                    f"delivers them: {self._command()}"
                 )
             elif status.failed:
                 say(
                     f"tracker {name!r} refused {status.failed} records for good: they are in "
-                    f"{self.directory / 'dead'}"
+                    f"{self.directory / 'dead'}, with the reasons. This tries them again: "
+                    f"{self._command()} --dead"
                 )
             elif status.last_error:
                 say(f"tracker {name!r} did not finish its run: {status.last_error}")
@@ -419,6 +501,21 @@ class JournaledLanes:
                 say(f"{status.lost} records were lost before tracker {name!r} could have them")
         if unwritten and any(status.pending for _, status in self.status()):
             say(f"{unwritten} records never reached the disk in {self.directory} and are lost")
+
+    def _command(self) -> str:
+        return (
+            f"{shlex.quote(sys.executable)} -m tracking_core recover "
+            f"{shlex.quote(str(self.run_dir))}"
+        )
+
+    def _who_goes_on(self, name: str, status: TrackerStatus) -> str:
+        """Who tries on after the end, for how long; nobody does what only a person can mend."""
+        process = None if self._supervisor is None else self._supervisor.process_id
+        if process is None or name in self._workers or status.fault == "setup":
+            return ""
+        return (
+            f", process {process} tries on for {LINGER / 60:.0f} minutes after this one has ended"
+        )
 
     def _worker(self, member: Member) -> Worker:
         tries = 0

@@ -97,8 +97,11 @@ class Refusals:
         return True
 
     def has_tried_all(self, fault: Fault, others: int) -> bool:
-        """Whether the head was refused often enough, and each of the `others` once."""
-        enough = REFUSALS_BEFORE_DEAD
-        if fault not in ("record", "run"):
-            enough += PROOFS_WHERE_NO_RECORD_IS_TO_BLAME
-        return self._tries >= enough and self._probes >= others
+        """Whether the head was refused often enough, and each of the `others` once.
+
+        What a server says of several records is taken for its own trouble, however often it does.
+        """
+        if fault in ("record", "run"):
+            return self._tries >= REFUSALS_BEFORE_DEAD and self._probes >= others
+        enough = REFUSALS_BEFORE_DEAD + PROOFS_WHERE_NO_RECORD_IS_TO_BLAME
+        return self._tries >= enough and others == 0
