@@ -306,6 +306,39 @@ class TestNothingRaisesOutOfLog:
         assert said[0].filename == __file__, "the warning points at the user's line"
         tracking.end_training()
 
+    def test_what_is_lost_of_a_value_is_said_once_and_counted(self, memory: MemoryTracker) -> None:
+        tracking = Tracking(memory, delivery="inline")
+        tracking.init_trackers("p")
+        picture = numpy.array([[-1.0, 1.0]])
+        with pytest.warns(TrackingWarning) as said:
+            for _ in range(3):
+                tracking.log({"sample": Image(picture), "fine": Image(abs(picture))})
+                tracking.log_images({"batch": picture[None, ..., None]})
+        assert len(memory.values("sample")) == len(memory.values("batch")) == 3
+        assert [(r.key, r.type, n) for r, n in tracking.changed.items()] == [
+            ("sample", "tracking_core.values.Image", 3),
+            ("batch", "numpy.ndarray", 3),
+        ]
+        assert tracking.rejected == {}
+        assert len(said) == 2, "once for each key"
+        assert str(said[0].message).startswith("log() took 'sample'")
+        assert said[0].filename == __file__, "the warning points at the user's line"
+        tracking.end_training()
+
+    def test_a_configuration_that_raises_begins_its_run_all_the_same(
+        self, memory: MemoryTracker
+    ) -> None:
+        class Proxy:
+            def __getattr__(self, name: str) -> Any:
+                raise RuntimeError(name)
+
+        tracking = Tracking(memory, delivery="inline")
+        tracking.init_trackers("p", config={"proxy": Proxy(), "lr": 0.1})
+        tracking.log({"a": 1})
+        tracking.end_training()
+        assert memory.config == {"proxy": "<reading it raised RuntimeError>", "lr": 0.1}
+        assert memory.values("a") == [1]
+
     def test_a_missing_file_is_named(self, memory: MemoryTracker) -> None:
         tracking = Tracking(memory, delivery="inline")
         tracking.init_trackers("p")

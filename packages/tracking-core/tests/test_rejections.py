@@ -36,6 +36,25 @@ def test_each_key_is_said_once_and_counted_always() -> None:
     }
 
 
+def test_what_was_changed_is_said_and_counted_apart() -> None:
+    rejections = Rejections("log()")
+    with pytest.warns(UserWarning) as said:
+        for _ in range(3):
+            rejections.changed("a", "Image", "it was stretched")
+        rejections.add("a", "Image", "it is none")
+        rejections.changed("b", "Image", "it was clipped")
+    assert [str(warning.message) for warning in said] == [
+        "log() took 'a' (Image), but it was stretched",
+        "log() could not store 'a' (Image): it is none",
+        "log() took 'b' (Image), but it was clipped",
+    ]
+    assert rejections.counts == {Rejection("a", "Image", "it is none"): 1}
+    assert rejections.changes == {
+        Rejection("a", "Image", "it was stretched"): 3,
+        Rejection("b", "Image", "it was clipped"): 1,
+    }
+
+
 def test_endless_keys_do_not_warn_endlessly() -> None:
     rejections = Rejections("log()")
     with pytest.warns(UserWarning) as said:

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from tracking_core.errors import UnfitValueError
+from tracking_core.foreign import is_a
 from tracking_core.media import medium_of
 from tracking_core.plain import (
     LARGEST_INTEGER,
     NOT_PLAIN,
     SMALLEST_INTEGER,
     plain_value,
+    reason_of,
     text,
     type_name,
 )
 from tracking_core.records import LoggedImage, Media, Value
 from tracking_core.values import Image, Layout
 
-__all__ = ["Rejected", "capture", "capture_images", "capture_tags", "plain_row"]
+__all__ = ["Changed", "Rejected", "capture", "capture_images", "capture_tags", "plain_row"]
+
+Changed: TypeAlias = Callable[[str, str, str], object]
+"""Told of a value that was taken, but not as it was: its key, its type, and what became of it."""
 
 DEEPEST = 16  # nested dicts beyond this are a mistake
 MOST_SEEN_NAMES = 10_000
+
+Read: TypeAlias = Callable[[str, Any, list[str]], Value]
+"""Makes a value of what has a key; to the list it adds what is lost on the way."""
 
 _seen_names: set[str] = set()
 """Names that were looked at: a training loop says the same ones again and again."""
@@ -64,16 +72,21 @@ def plain_row(values: object) -> dict[str, Value] | None:
     return taken
 
 
-def capture(values: Mapping[Any, Any]) -> tuple[dict[str, Value], list[Rejected]]:
+def capture(
+    values: Mapping[Any, Any], changed: Changed | None = None
+) -> tuple[dict[str, Value], list[Rejected]]:
     """Plain copies of all `values` that can be taken, and what could not be.
 
     Never raises for anything that `values` holds.
+
+    Args:
+        changed: called for each value of which something is lost, although it is taken.
     """
-    return _captured(values, _one_value)
+    return _captured(values, _one_value, changed)
 
 
 def capture_images(
-    values: Mapping[Any, Any], layout: str | None = None
+    values: Mapping[Any, Any], layout: str | None = None, changed: Changed | None = None
 ) -> tuple[dict[str, Value], list[Rejected]]:
     """Like `capture` for values that are all pictures: one each, a list, or a batch of them.
 
@@ -82,7 +95,7 @@ def capture_images(
     """
     # Checked when it is used, so that a wrong one costs these pictures and not the training.
     one_layout = cast(Layout | None, layout and layout.removeprefix("N"))
-    return _captured(values, partial(_pictures, layout=one_layout))
+    return _captured(values, partial(_pictures, layout=one_layout), changed)
 
 
 def capture_tags(tags: object) -> dict[str, str | None]:
@@ -111,16 +124,16 @@ def _are_names(names: dict[str, Any]) -> bool:
 
 
 def _captured(
-    values: Mapping[Any, Any], read: Callable[[str, Any], Value]
+    values: Mapping[Any, Any], read: Read, changed: Changed | None
 ) -> tuple[dict[str, Value], list[Rejected]]:
     taken: dict[str, Value] = {}
     rejected: list[Rejected] = []
     try:
         if not isinstance(values, Mapping):
             raise UnfitValueError("what is logged must be a dict of names and values")
-        _capture_into(taken, rejected, values, read, "", (id(values),), set())
+        _capture_into(taken, rejected, values, read, changed, "", (id(values),), set())
     except Exception as error:
-        rejected.append(Rejected("", type_name(values), _reason(error)))
+        rejected.append(Rejected("", type_name(values), reason_of(error)))
     return taken, rejected
 
 
@@ -128,7 +141,8 @@ def _capture_into(
     taken: dict[str, Value],
     rejected: list[Rejected],
     values: Mapping[Any, Any],
-    read: Callable[[str, Any], Value],
+    read: Read,
+    changed: Changed | None,
     parent: str,
     path: tuple[int, ...],
     names: set[str],
@@ -138,6 +152,7 @@ def _capture_into(
     `names` are the keys taken so far, nested ones as ``parent/child``: every tracker that has no
     groups would store two values of one name in one place.
     """
+    notes: list[str] = []
     for given, value in values.items():
         key, kind = given, type(value)
         try:
@@ -154,39 +169,44 @@ def _capture_into(
                     raise UnfitValueError(f"nested deeper than {DEEPEST} levels")
                 inner: dict[str, Value] = {}
                 deeper = (*path, id(value))
-                _capture_into(inner, rejected, value, read, f"{parent}{key}/", deeper, names)
+                below = f"{parent}{key}/"
+                _capture_into(inner, rejected, value, read, changed, below, deeper, names)
                 if inner:
                     taken[key] = inner
                 continue
             else:
-                taken[key] = read(key, value)
+                taken[key] = read(key, value, notes)
+                if notes and changed is not None:
+                    for note in dict.fromkeys(notes):
+                        changed(parent + key, type_name(value), note)
             names.add(parent + key)
         except Exception as error:
             # Reading a stranger's object may raise anything; the other values still have to land.
             name = key if type(key) is str else type_name(key)
-            rejected.append(Rejected(parent + name, type_name(value), _reason(error)))
+            rejected.append(Rejected(parent + name, type_name(value), reason_of(error)))
+        notes.clear()
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, (UnfitValueError, OSError)):
-        return str(error)
-    # The text of a foreign error may hold the value, and a value may be a secret.
-    return f"reading it raised {type_name(error)}"
-
-
-def _one_value(key: str, value: object) -> Value:
+def _one_value(key: str, value: object, notes: list[str]) -> Value:
     plain = plain_value(value)
     if plain is not NOT_PLAIN:
         return plain  # type: ignore[return-value]  # only plain values are not NOT_PLAIN
-    if isinstance(value, (list, tuple)):
-        return _media_list([medium_of(key, item) for item in value])
-    medium = medium_of(key, value)
+    if isinstance(value, (list, tuple)) and not (value and _is_drawn(value[0])):
+        return _media_list([medium_of(key, item, notes) for item in value])
+    medium = medium_of(key, value, notes)
     if medium is None:
         raise UnfitValueError(_remedy(value))
     return medium
 
 
-def _pictures(key: str, value: Any, layout: Layout | None) -> Value:
+def _is_drawn(value: object) -> bool:
+    """Whether it lies on a figure. What ``plot`` gives is a list of such, and one picture."""
+    return is_a("matplotlib.artist", "Artist", value) and not is_a(
+        "matplotlib.figure", "Figure", value
+    )
+
+
+def _pictures(key: str, value: Any, notes: list[str], layout: Layout | None) -> Value:
     if getattr(value, "ndim", None) == 4:
         value = list(value)
     items = value if isinstance(value, (list, tuple)) else [value]
@@ -194,7 +214,7 @@ def _pictures(key: str, value: Any, layout: Layout | None) -> Value:
         item if isinstance(item, (Image, LoggedImage)) else Image(item, layout=layout)
         for item in items
     ]
-    return _media_list([medium_of(key, item) for item in wrapped])
+    return _media_list([medium_of(key, item, notes) for item in wrapped])
 
 
 def _media_list(media: list[Media | None]) -> list[Media]:

@@ -121,7 +121,8 @@ class Tracking:
         Args:
             project_name: the run, project or experiment, whichever the tracker has.
             config: hyperparameters of any shape: a (nested) dict, ``argparse.Namespace``,
-                dataclass, OmegaConf, ... Values without a plain form are kept as text.
+                dataclass, OmegaConf, pydantic model, ... Values without a plain form are kept as
+                text, and of what can't be read the reason; nothing of it raises.
             init_kwargs: arguments for the trackers' constructors, by tracker name, such as
                 ``{"wandb": {"entity": "me"}}``.
 
@@ -210,18 +211,21 @@ class Tracking:
 
         Args:
             values: numbers (Python, numpy, torch, JAX; NaN and infinities too), booleans, text,
-                None, `Image`, `Table`, `Histogram`, `Audio`, `Video`, `Artifact`, matplotlib
-                figures, lists of media, and nested dicts of all these. Copied before `log` returns.
+                None, dates (kept as text of ISO 8601), durations (as seconds), `Image`, `Table`,
+                `Histogram`, `Audio`, `Video`, `Artifact`, PIL images, matplotlib figures and axes,
+                dataframes, lists of media, and nested dicts of all these. What is missing (masked,
+                NaT, ``pandas.NA``) is None. Copied before `log` returns.
             step: any integer, of numpy or torch too. Without one the row comes after the last.
             log_kwargs: arguments for the trackers' own `log`, by tracker name.
 
-        Never raises: a value that can't be taken is left out, counted (`status`) and named in one
-        warning; a step that is no integer is left out likewise, and its row is kept.
+        Never raises: a value that can't be taken is left out, counted (`rejected`) and named in one
+        warning; a step that is no integer is left out likewise, and its row is kept. One of which
+        something is lost is taken, counted in `changed`, and named in one warning too.
         """
         if self._active or self._in_a_run("log"):
             row = plain_row(values)
             if row is None:
-                self._log(capture(values), step, log_kwargs)
+                self._log(capture(values, self._rejections.changed), step, log_kwargs)
             elif row and log_kwargs is None and type(step) is int and 0 <= step < LARGEST_STEP:
                 # What a training loop does all day: no more calls than it takes.
                 self._next_position = step + 1
@@ -239,7 +243,8 @@ class Tracking:
     ) -> None:
         """Log pictures: for each key one, a list, or a batch with a leading axis (see `Image`)."""
         if self._in_a_run("log_images"):
-            self._log(capture_images(values), step, log_kwargs)
+            captured = capture_images(values, changed=self._rejections.changed)
+            self._log(captured, step, log_kwargs)
 
     def log_table(
         self,
@@ -250,9 +255,10 @@ class Tracking:
         step: int | None = None,
         log_kwargs: Options | None = None,
     ) -> None:
-        """Log a table, given as `columns` and rows (`data`) or as a `dataframe`."""
+        """Log a table, given as rows or columns (`data`) or as a `dataframe`: see `Table`."""
         if self._in_a_run("log_table"):
-            self._log(capture({table_name: Table(columns, data, dataframe)}), step, log_kwargs)
+            table = Table(columns, data, dataframe)
+            self._log(capture({table_name: table}, self._rejections.changed), step, log_kwargs)
 
     def log_artifact(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -350,6 +356,15 @@ class Tracking:
     def rejected(self) -> Mapping[Rejection, int]:
         """Values that no tracker could be given, and calls outside a run, with how often they came."""
         return self._rejections.counts
+
+    @property
+    def changed(self) -> Mapping[Rejection, int]:
+        """Values that were taken, but not as they were, with how often they came.
+
+        A picture whose values were stretched, sound that was clipped, and the like: what was done
+        is the `reason`. It is also said in one warning for each key.
+        """
+        return self._rejections.changes
 
     # --- inside ---
 

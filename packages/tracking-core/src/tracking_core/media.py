@@ -1,7 +1,8 @@
 """Pictures, sound, tables and distributions: what others hold them in becomes plain data.
 
 Arrays, tensors, PIL images, dataframes and figures are recognised without importing their
-libraries: an object of theirs can only come from a program that has imported them.
+libraries (`tracking_core.foreign`). What is taken of each, and what becomes of it, is said in the
+module of its kind; what lies in files is here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,21 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 from tracking_core.errors import UnfitValueError
-from tracking_core.plain import NOT_PLAIN, plain_value, text, type_name
+from tracking_core.foreign import array_of, is_a
+from tracking_core.pictures import (
+    caption_of,
+    drawn,
+    encoded_picture,
+    figure_of,
+    fps_of,
+    of_pillow,
+    picture_of,
+    video_of,
+)
+from tracking_core.plain import NOT_PLAIN, plain_value, text
 from tracking_core.records import (
     MEDIA_TYPES,
     LoggedAudio,
@@ -27,13 +38,16 @@ from tracking_core.records import (
     Media,
     Plain,
 )
-from tracking_core.values import Artifact, Audio, Histogram, Image, Layout, Table, Video
+from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
 
-__all__ = ["medium_of", "plain_array"]
+__all__ = ["medium_of"]
 
 
-def medium_of(key: str, value: object) -> Media | None:
+def medium_of(key: str, value: object, notes: list[str]) -> Media | None:
     """`value` as one of the media of `tracking_core.records`; None if it is none of them.
+
+    Args:
+        notes: to this is added what is lost of a value that is taken.
 
     Raises:
         UnfitValueError: it is meant to be one, but its content does not fit.
@@ -41,93 +55,46 @@ def medium_of(key: str, value: object) -> Media | None:
     """
     match value:
         case Image():
-            return _image(value)
+            return _image(value, notes)
         case Table():
             return _table(value)
         case Histogram():
             return _histogram(value)
         case Audio():
-            return _audio(value)
+            return _audio(value, notes)
         case Video():
-            return _video(value)
+            return _video(value, notes)
         case Artifact():
             return _artifact(key, value)
         case _ if isinstance(value, MEDIA_TYPES):
             return value
-        case _ if _is("PIL.Image", "Image", value) or _is("matplotlib.figure", "Figure", value):
-            return _image(Image(value))
-        case _:
-            return None
+        case _ if is_a("PIL.Image", "Image", value):
+            return of_pillow(value, None, notes)
+    figure = figure_of(value)
+    return None if figure is None else drawn(figure, None)
 
 
-# --- pictures, sound and moving pictures ---
+def _image(image: Image, notes: list[str]) -> LoggedImage:
+    if isinstance(image.data, (str, os.PathLike)):
+        return _picture_file(image.data, caption_of(image.caption), notes)
+    return picture_of(image, notes)
 
 
-_FORMATS = {
-    b"\x89PNG\r\n\x1a\n": "png",
-    b"\xff\xd8\xff": "jpeg",
-    b"GIF8": "gif",
-    b"RIFF": "webp",
-    b"BM": "bmp",
-}
-
-
-def _image(image: Image) -> LoggedImage:
-    data = image.data
-    if isinstance(data, (str, os.PathLike)):
-        return _picture_file(data, image.caption)
-    if _is("matplotlib.figure", "Figure", data):
-        drawn = BytesIO()
-        data.savefig(drawn, format="png")  # type: ignore[attr-defined]  # recognised by its class
-        return _encoded_picture(drawn.getvalue(), "png", image.caption, figure=True)
-    if _is("PIL.Image", "Image", data):
-        return _pil_picture(data, image.caption)
-    array, layout = _array(data), image.layout
-    if array is None:
-        raise UnfitValueError(
-            f"Image can't take a {type_name(data)}: give an array, PIL image or path"
-        )
-    pixels = _pixels(array, layout, first=_is("torch", "Tensor", data))
-    height, width, channels = pixels.shape
-    return LoggedImage(_bytes(pixels), width, height, channels, caption=image.caption)
-
-
-def _picture_file(path: str | os.PathLike[str], caption: str | None) -> LoggedImage:
+def _picture_file(
+    path: str | os.PathLike[str], caption: str | None, notes: list[str]
+) -> LoggedImage:
     with open(path, "rb") as file:
         data = file.read()
-    for magic, name in _FORMATS.items():
-        if data.startswith(magic):
-            return _encoded_picture(data, name, caption)
-    raise UnfitValueError(f"{os.fspath(path)!r} is no PNG, JPEG, GIF, WebP or BMP picture")
+    return encoded_picture(data, caption, repr(os.fspath(path)), notes)
 
 
-def _encoded_picture(
-    data: bytes, name: str, caption: str | None, *, figure: bool = False
-) -> LoggedImage:
-    width = height = 0
-    if name == "png":
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    elif name == "gif":
-        width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return LoggedImage(data, width, height, 0, format=name, caption=caption, figure=figure)
-
-
-def _pil_picture(picture: Any, caption: str | None) -> LoggedImage:
-    channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
-    if picture.mode not in channels:
-        has_alpha = "transparency" in picture.info or picture.mode in ("PA", "RGBa", "La")
-        picture = picture.convert("L" if picture.mode == "1" else "RGBA" if has_alpha else "RGB")
-    width, height = picture.size
-    return LoggedImage(picture.tobytes(), width, height, channels[picture.mode], caption=caption)
-
-
-def _audio(audio: Audio) -> LoggedAudio:
+def _audio(audio: Audio, notes: list[str]) -> LoggedAudio:
     if isinstance(audio.data, (str, os.PathLike)):
         data, suffix = _media_file(audio.data)
         return LoggedAudio(data, audio.sample_rate or 0, 0, format=suffix, caption=audio.caption)
     if not audio.sample_rate:
         raise UnfitValueError("Audio needs sample_rate=... beside an array of samples")
-    array = _array(audio.data)
+    array = array_of(audio.data)
     if array is None or array.ndim not in (1, 2) or array.size == 0:
         raise UnfitValueError(
             "Audio takes an array of shape (samples,) or (samples, channels), or a path"
@@ -142,27 +109,16 @@ def _audio(audio: Audio) -> LoggedAudio:
         array = (array.clip(-1, 1) * 32767).round()
     samples = array.clip(-32768, 32767).astype("<i2")
     return LoggedAudio(
-        _bytes(samples), int(audio.sample_rate), samples.shape[1], caption=audio.caption
+        samples.tobytes(), int(audio.sample_rate), samples.shape[1], caption=audio.caption
     )
 
 
-def _video(video: Video) -> LoggedVideo:
+def _video(video: Video, notes: list[str]) -> LoggedVideo:
     if isinstance(video.data, (str, os.PathLike)):
         data, suffix = _media_file(video.data)
-        return LoggedVideo(data, 0, 0, 0, 0, video.fps, format=suffix, caption=video.caption)
-    array = _array(video.data)
-    if array is None or array.ndim not in (3, 4) or array.size == 0:
-        raise UnfitValueError(
-            "Video takes an array of shape (T, H, W), (T, H, W, C) or (T, C, H, W)"
-        )
-    first = _is("torch", "Tensor", video.data)
-    # All frames at once, so that floats are stretched over the whole video and not over each frame.
-    layout = video.layout or _layout(array.shape[1:], first=first)
-    frames = _to_eight_bits(_channels_last(array, layout))
-    count, height, width, channels = frames.shape
-    return LoggedVideo(
-        _bytes(frames), width, height, channels, count, float(video.fps), caption=video.caption
-    )
+        fps, caption = fps_of(video.fps, notes), caption_of(video.caption)
+        return LoggedVideo(data, 0, 0, 0, 0, fps, format=suffix, caption=caption)
+    return video_of(video, notes)
 
 
 def _media_file(path: str | os.PathLike[str]) -> tuple[bytes, str]:
@@ -170,57 +126,12 @@ def _media_file(path: str | os.PathLike[str]) -> tuple[bytes, str]:
         return file.read(), os.path.splitext(path)[1].removeprefix(".").lower() or "bin"
 
 
-def _pixels(array: Any, layout: Layout | None, *, first: bool) -> Any:
-    """(H, W, C) bytes of an array that holds one picture."""
-    if array.size == 0:
-        raise UnfitValueError(f"an array of shape {array.shape} holds no pixels")
-    return _to_eight_bits(_channels_last(array, layout or _layout(array.shape, first=first)))
-
-
-def _layout(shape: Sequence[int], *, first: bool) -> Layout:
-    possible = range(1, 5)
-    if len(shape) == 2:
-        return "HW"
-    if len(shape) == 3:
-        order: tuple[tuple[Layout, int], ...] = (("HWC", 2), ("CHW", 0))
-        for layout, axis in reversed(order) if first else order:
-            if shape[axis] in possible:
-                return layout
-    raise UnfitValueError(
-        f"shape {tuple(shape)} is no picture: (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels"
-    )
-
-
-def _channels_last(array: Any, layout: Layout) -> Any:
-    """`array` with the axes of a picture as its last three, (..., H, W, C)."""
-    if layout not in ("HW", "HWC", "CHW"):
-        raise UnfitValueError(f"layout {layout!r} is none of 'HW', 'HWC', 'CHW'")
-    if layout == "HW":
-        return array[..., None]
-    return array if layout == "HWC" else array.swapaxes(-3, -2).swapaxes(-2, -1)
-
-
-def _to_eight_bits(array: Any) -> Any:
-    kind = array.dtype.kind
-    if kind == "b":
-        return array.astype("uint8") * 255
-    if kind == "f":
-        array = array.astype("float32")
-        array[(array != array) | (abs(array) == math.inf)] = 0
-        low, high = float(array.min()), float(array.max())
-        if low < 0 or high > 255:
-            array = (array - low) / ((high - low) or 1.0) * 255
-        elif high <= 1:
-            array = array * 255
-        return (array + 0.5).astype("uint8")
-    if kind in "ui":
-        if array.dtype.itemsize == 2 and int(array.max()) > 255:
-            array = array.clip(0, 65535) // 256
-        return array.clip(0, 255).astype("uint8")
-    raise UnfitValueError(f"an array of {array.dtype} holds no pixels")
-
-
-# --- tables, distributions, files ---
+def _artifact(key: str, artifact: Artifact) -> LoggedFile:
+    path = os.path.abspath(artifact.path)
+    if not os.path.exists(path):
+        raise UnfitValueError(f"no such file or directory: {path!r}")
+    folder = key if artifact.artifact_path is None else artifact.artifact_path
+    return LoggedFile(path, os.fspath(folder), os.path.isdir(path))
 
 
 def _table(table: Table) -> LoggedTable:
@@ -262,7 +173,7 @@ def _cell(value: object) -> Plain:
 def _histogram(histogram: Histogram) -> LoggedHistogram:
     if histogram.counts is not None and histogram.edges is not None:
         return _ready_histogram(histogram.counts, histogram.edges)
-    array = _array(histogram.data)
+    array = array_of(histogram.data)
     if array is not None:
         if array.dtype.kind not in "buif":
             raise UnfitValueError(f"Histogram can't take an array of {array.dtype}")
@@ -317,55 +228,3 @@ def _ready_histogram(counts: Sequence[float], edges: Sequence[float]) -> LoggedH
     return LoggedHistogram(
         heights, borders, borders[0], borders[-1], sum(heights), sum(weighted), sum(squares)
     )
-
-
-def _artifact(key: str, artifact: Artifact) -> LoggedFile:
-    path = os.path.abspath(artifact.path)
-    if not os.path.exists(path):
-        raise UnfitValueError(f"no such file or directory: {path!r}")
-    folder = key if artifact.artifact_path is None else artifact.artifact_path
-    return LoggedFile(path, folder, os.path.isdir(path))
-
-
-def plain_array(value: object, longest: int) -> list[Any] | str | None:
-    """An array or tensor of any library as nested lists; a text if it is long or holds no numbers.
-
-    None for what is no array.
-    """
-    array = _array(value)
-    if array is None:
-        return None
-    if array.size > longest or array.dtype.kind not in "buif":
-        return f"array of shape {array.shape}, {array.dtype}"
-    listed: list[Any] = array.tolist()
-    return listed
-
-
-# --- recognising what others made ---
-
-
-def _is(module: str, name: str, value: object) -> bool:
-    kind = getattr(sys.modules.get(module), name, None)
-    return isinstance(kind, type) and isinstance(value, kind)
-
-
-def _array(value: object) -> Any:
-    """`value` as a numpy array if it is an array of any library, else None."""
-    if _is("numpy", "ndarray", value):
-        return value
-    if _is("torch", "Tensor", value):
-        tensor: Any = value
-        tensor = tensor.detach().cpu()
-        # numpy has no bfloat16 or float8.
-        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    if hasattr(value, "__array__") and hasattr(value, "dtype"):
-        numpy = sys.modules.get("numpy")
-        array = None if numpy is None else numpy.asarray(value)
-        # JAX's bfloat16 has a dtype of its own kind.
-        return array.astype("float32") if array is not None and array.dtype.kind == "V" else array
-    return None
-
-
-def _bytes(array: Any) -> bytes:
-    copied: bytes = array.tobytes()
-    return copied

@@ -1,4 +1,4 @@
-"""What could not be stored: counted each time, said once.
+"""What could not be stored, or not as it was: counted each time, said once.
 
 Nothing here ever raises: a warning that the program has turned into an error goes to the
 ``tracking`` logger instead.
@@ -30,7 +30,10 @@ _thread = threading.local()
 
 
 class Rejection(NamedTuple):
-    """Values of one key and type that could not be stored, and why. Never the value."""
+    """Values of one key and type that could not be stored, or not as they were, and why.
+
+    Never the value.
+    """
 
     key: str
     type: str
@@ -45,7 +48,7 @@ class Place(NamedTuple):
 
 
 class Rejections:
-    """The values that one tracker, or the facade, could not store.
+    """The values that one tracker, or the facade, could not store, or changed.
 
     Args:
         who: named in the warnings, such as ``"tracker 'mlflow'"``.
@@ -54,27 +57,45 @@ class Rejections:
     def __init__(self, who: str) -> None:
         self._who = who
         self._counts: Counter[Rejection] = Counter()
+        self._changes: Counter[Rejection] = Counter()
         self._said: set[str] = set()
+        self._changes_said: set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, key: str, type: str, reason: str, warning: str = "") -> None:
         """Count one value, and warn if it is the first of its key, in the words of `warning`."""
+        usual = f"{self._who} could not store {key!r} ({type}): {reason}"
+        self._count(self._counts, self._said, Rejection(key, type, reason), warning or usual)
+
+    def changed(self, key: str, type: str, what: str) -> None:
+        """Count one value that was taken, but not as it was; warn if it is the first of its key."""
+        warning = f"{self._who} took {key!r} ({type}), but {what}"
+        self._count(self._changes, self._changes_said, Rejection(key, type, what), warning)
+
+    def _count(
+        self, counts: Counter[Rejection], said: set[str], rejection: Rejection, warning: str
+    ) -> None:
         with self._lock:
-            self._counts[Rejection(key, type, reason)] += 1
-            first = key not in self._said and len(self._said) < MOST_KEYS_SAID
+            counts[rejection] += 1
+            first = rejection.key not in said and len(said) < MOST_KEYS_SAID
             if first:
-                self._said.add(key)
-            last = first and len(self._said) == MOST_KEYS_SAID
+                said.add(rejection.key)
+            last = first and len(said) == MOST_KEYS_SAID
         if first:
             rest = "; further keys are counted and no longer reported" if last else ""
-            usual = f"{self._who} could not store {key!r} ({type}): {reason}"
-            say(f"{warning or usual}{rest}")
+            say(f"{warning}{rest}")
 
     @property
     def counts(self) -> Mapping[Rejection, int]:
         """How often each kind of value was rejected."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def changes(self) -> Mapping[Rejection, int]:
+        """How often each kind of value was taken, but not as it was."""
+        with self._lock:
+            return dict(self._changes)
 
 
 def say(message: str) -> None:

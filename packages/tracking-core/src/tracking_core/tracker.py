@@ -272,12 +272,13 @@ class RecordTracker(GeneralTracker):
 
     @on_main_process
     def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
-        self._deliver_captured(capture(values), step, kwargs)
+        self._deliver_captured(capture(values, self.rejections.changed), step, kwargs)
 
     @on_main_process
     def log_images(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
         layout = kwargs.pop("dataformats", None)
-        self._deliver_captured(capture_images(values, layout), step, kwargs)
+        captured = capture_images(values, layout, self.rejections.changed)
+        self._deliver_captured(captured, step, kwargs)
 
     @on_main_process
     def log_table(
@@ -290,7 +291,8 @@ class RecordTracker(GeneralTracker):
         **kwargs: Any,
     ) -> None:
         table = Table(columns, data, dataframe)
-        self._deliver_captured(capture({table_name: table}), step, kwargs)
+        captured = capture({table_name: table}, self.rejections.changed)
+        self._deliver_captured(captured, step, kwargs)
 
     @on_main_process
     def log_artifact(

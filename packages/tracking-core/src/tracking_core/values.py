@@ -20,12 +20,23 @@ Layout: TypeAlias = Literal["HW", "HWC", "CHW"]
 class Image:
     """One picture.
 
+    What is black and what is white in an array is found in its numbers, whatever their type:
+
+    * booleans are black and white, bytes as they are
+    * floats up to 2 are a picture in 0..1; larger ones and integers one in 0..255. What lies beyond
+      is clipped: resizing and sharpening add up to a fifth
+    * integers that need more than 8 bits lose the lower ones
+    * everything else, such as floats in -1..1, is stretched from its smallest number to its largest
+    * NaN, infinities and what is masked are black
+
+    Where that loses more than an overshoot, one warning for each key says so.
+
     Args:
         data: numpy, torch or JAX array of shape (H, W), (H, W, C) or (C, H, W) with 1 to 4
-            channels; a PIL image; a matplotlib figure; or the path of a picture file, which is
-            kept as it is. Bytes are 0..255; floats are 0..1 or 0..255, and where they are neither
-            they are stretched from their smallest to their largest value; booleans are black and
-            white; 16-bit integers lose their lower byte.
+            channels; a PIL image of any mode; a matplotlib figure, or what lies on one or has one
+            (axes, pyplot, a grid of seaborn); the content of a picture file as bytes, or its path:
+            PNG, JPEG, GIF, WebP and BMP are kept as they are, others are decoded by Pillow if the
+            program has imported it.
         caption: text shown beside it.
         layout: which axis is which, where the shape alone leaves a doubt. Without it the last axis
             holds the channels if it can (numpy, JAX), for torch the first if it can.
@@ -87,8 +98,10 @@ class Video:
     """Moving pictures.
 
     Args:
-        data: array of shape (T, H, W), (T, H, W, C) or (T, C, H, W), values as in `Image`; or the
-            path of a video file, which is kept as it is.
+        data: array of shape (T, H, W), (T, H, W, C) or (T, C, H, W), with numbers as in `Image` and
+            one range for all frames; a list of arrays, tensors or PIL images of one size; a PIL
+            image with several frames; (N, T, H, W, C) or (N, T, C, H, W), shown side by side; or
+            the path of a video file, which is kept as it is.
         fps: frames a second.
         caption: text shown beside it.
         layout: which axis of a frame is which, as in `Image`.
