@@ -38,6 +38,7 @@ from tracking_core.records import (
     Media,
     Plain,
 )
+from tracking_core.sound import rate_of, sound_of
 from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
 
 __all__ = ["medium_of"]
@@ -89,28 +90,12 @@ def _picture_file(
 
 
 def _audio(audio: Audio, notes: list[str]) -> LoggedAudio:
+    caption = caption_of(audio.caption)
     if isinstance(audio.data, (str, os.PathLike)):
         data, suffix = _media_file(audio.data)
-        return LoggedAudio(data, audio.sample_rate or 0, 0, format=suffix, caption=audio.caption)
-    if not audio.sample_rate:
-        raise UnfitValueError("Audio needs sample_rate=... beside an array of samples")
-    array = array_of(audio.data)
-    if array is None or array.ndim not in (1, 2) or array.size == 0:
-        raise UnfitValueError(
-            "Audio takes an array of shape (samples,) or (samples, channels), or a path"
-        )
-    if array.ndim == 1:
-        array = array.reshape(-1, 1)
-    elif array.shape[0] < array.shape[1]:
-        array = array.T
-    if array.dtype.kind == "f":
-        array = array.astype("float64")
-        array[array != array] = 0
-        array = (array.clip(-1, 1) * 32767).round()
-    samples = array.clip(-32768, 32767).astype("<i2")
-    return LoggedAudio(
-        samples.tobytes(), int(audio.sample_rate), samples.shape[1], caption=audio.caption
-    )
+        rate = 0 if audio.sample_rate is None else rate_of(audio.sample_rate)
+        return LoggedAudio(data, rate, 0, format=suffix, caption=caption)
+    return sound_of(audio, caption, notes)
 
 
 def _video(video: Video, notes: list[str]) -> LoggedVideo:

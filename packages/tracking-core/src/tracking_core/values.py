@@ -79,17 +79,20 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
-    """Sound.
+    """Sound, kept as 16-bit samples.
+
+    Floats are in -1..1, and clipped where they are not. Integers use the whole range of their type,
+    the unsigned ones around its middle; 16-bit samples in a larger type are taken as what they are.
 
     Args:
-        data: array of shape (samples,), (samples, channels) or (channels, samples), floats in
-            -1..1 or 16-bit integers; or the path of a sound file, which is kept as it is.
+        data: array of shape (samples,), (samples, channels) or (channels, samples), of which the
+            longer axis counts samples; or the path of a sound file, which is kept as it is.
         sample_rate: samples a second; needed for an array.
         caption: text shown beside it.
     """
 
     data: object
-    sample_rate: int | None = None
+    sample_rate: float | None = None
     caption: str | None = None
 
 
