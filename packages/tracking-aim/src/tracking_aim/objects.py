@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ PLAYED = ("png", "gif", "webp")  # moving pictures that a browser shows as a pic
 HEARD = ("wav", "mp3", "flac")
 MOST_BINS = 512
 MOST_ROWS = 500
+LARGEST = sys.float_info.max
 
 
 def object_of(
@@ -204,6 +206,9 @@ def _even(histogram: LoggedHistogram, first: float, last: float) -> Any:
     edges = numpy.asarray(histogram.edges, "float64")
     if not len(counts):
         return numpy.zeros(1)
+    if last - first > LARGEST:
+        # Half of it has the same shape, and is no more than a float holds.
+        edges, first, last = edges / 2, first / 2, last / 2
     even = numpy.linspace(first, last, len(edges))
     if len(counts) <= MOST_BINS and numpy.allclose(edges, even, rtol=1e-9):
         return counts

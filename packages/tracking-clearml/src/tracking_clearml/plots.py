@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,9 @@ def histogram_plot(histogram: LoggedHistogram, title: str, layout: dict[str, Any
     trace = {
         "type": "bar",
         "name": title,
-        "x": [(left + right) / 2 for left, right in bins],
-        "width": [right - left for left, right in bins],
+        "x": histogram.middles,
+        # Of bins wider than any float there is no word in JSON.
+        "width": [min(right - left, sys.float_info.max) for left, right in bins],
         "y": histogram.counts,
     }
     about = {"kind": "histogram", "exact": json.dumps(msgspec.structs.asdict(histogram))}

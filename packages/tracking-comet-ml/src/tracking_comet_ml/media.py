@@ -139,10 +139,9 @@ def _bars(histogram: LoggedHistogram) -> bytes:
     """Comet's own bins, which grow with the distance from zero, filled bin by bin."""
     bins = imported().Histogram()
     filled: dict[int, float] = {}
-    for place, count in enumerate(histogram.counts):
-        left, right = histogram.edges[place], histogram.edges[place + 1]
-        if count and math.isfinite(left + right):
-            index = min(max(bins.get_bin_index((left + right) / 2), 0), len(bins.values) - 1)
+    for middle, count in zip(histogram.middles, histogram.counts, strict=True):
+        if count and math.isfinite(middle):
+            index = min(max(bins.get_bin_index(middle), 0), len(bins.values) - 1)
             filled[index] = filled.get(index, 0) + count
     bars = {**bins.to_json(), "index_values": [[at, filled[at]] for at in sorted(filled)]}
     return json.dumps(bars).encode()

@@ -7,15 +7,13 @@ module of its kind; what lies in files is here.
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from tracking_core.distributions import histogram_of
 from tracking_core.errors import UnfitValueError
-from tracking_core.foreign import array_of, is_a
+from tracking_core.foreign import is_a
 from tracking_core.pictures import (
     caption_of,
     drawn,
@@ -31,7 +29,6 @@ from tracking_core.records import (
     MEDIA_TYPES,
     LoggedAudio,
     LoggedFile,
-    LoggedHistogram,
     LoggedImage,
     LoggedTable,
     LoggedVideo,
@@ -60,7 +57,7 @@ def medium_of(key: str, value: object, notes: list[str]) -> Media | None:
         case Table():
             return _table(value)
         case Histogram():
-            return _histogram(value)
+            return histogram_of(value, notes)
         case Audio():
             return _audio(value, notes)
         case Video():
@@ -153,63 +150,3 @@ def _cell(value: object) -> Plain:
     except Exception:  # a cell of any type has a text
         plain = NOT_PLAIN
     return text(str(value)) if plain is NOT_PLAIN else plain  # type: ignore[return-value]  # plain
-
-
-def _histogram(histogram: Histogram) -> LoggedHistogram:
-    if histogram.counts is not None and histogram.edges is not None:
-        return _ready_histogram(histogram.counts, histogram.edges)
-    array = array_of(histogram.data)
-    if array is not None:
-        if array.dtype.kind not in "buif":
-            raise UnfitValueError(f"Histogram can't take an array of {array.dtype}")
-        array = array.astype("float64").ravel()
-        finite = array[abs(array) < math.inf]
-        _require_some(len(finite))
-        counts, edges = sys.modules["numpy"].histogram(finite, bins=histogram.bins)
-        return LoggedHistogram(
-            counts.astype("float64").tolist(), edges.tolist(), float(finite.min()),
-            float(finite.max()), float(len(finite)), float(finite.sum()),
-            float((finite * finite).sum()), len(array) - len(finite),
-        )  # fmt: skip
-    if not isinstance(histogram.data, Iterable):
-        raise UnfitValueError(
-            "Histogram takes an array, a sequence of numbers, or counts and edges"
-        )
-    everything = [float(number) for number in histogram.data]
-    numbers = [number for number in everything if math.isfinite(number)]
-    _require_some(len(numbers))
-    return _counted(numbers, histogram.bins, nonfinite=len(everything) - len(numbers))
-
-
-def _require_some(count: int) -> None:
-    if not count:
-        raise UnfitValueError("Histogram was given no finite number")
-
-
-def _counted(numbers: list[float], bins: int, *, nonfinite: int) -> LoggedHistogram:
-    low, high = min(numbers), max(numbers)
-    start, stop = (low, high) if low < high else (low - 0.5, high + 0.5)
-    width = (stop - start) / bins
-    counts = [0.0] * bins
-    for number in numbers:
-        counts[min(int((number - start) / width), bins - 1)] += 1
-    edges = [start + width * index for index in range(bins)] + [stop]
-    squares = math.fsum(number * number for number in numbers)
-    count = float(len(numbers))
-    return LoggedHistogram(counts, edges, low, high, count, math.fsum(numbers), squares, nonfinite)
-
-
-def _ready_histogram(counts: Sequence[float], edges: Sequence[float]) -> LoggedHistogram:
-    heights, borders = [float(count) for count in counts], [float(edge) for edge in edges]
-    if len(borders) != len(heights) + 1 or not heights:
-        raise UnfitValueError(
-            f"{len(heights)} counts need {len(heights) + 1} edges, not {len(borders)}"
-        )
-    if borders != sorted(borders):
-        raise UnfitValueError("the edges must rise")
-    middles = [(left + right) / 2 for left, right in itertools.pairwise(borders)]
-    weighted = [count * middle for count, middle in zip(heights, middles, strict=True)]
-    squares = [part * middle for part, middle in zip(weighted, middles, strict=True)]
-    return LoggedHistogram(
-        heights, borders, borders[0], borders[-1], sum(heights), sum(weighted), sum(squares)
-    )

@@ -10,6 +10,7 @@ the training thread.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -78,7 +79,8 @@ class LoggedTable(msgspec.Struct, frozen=True, tag="table"):
 class LoggedHistogram(msgspec.Struct, frozen=True, tag="histogram"):
     """A distribution: ``counts[i]`` values lie in ``[edges[i], edges[i + 1])``.
 
-    `num`, `sum` and `sum_squares` are over the finite values; `nonfinite` counts the others.
+    `num`, `sum` and `sum_squares` are over the finite values; `nonfinite` counts the others. None
+    is infinite: a sum that no float holds is the largest float.
     """
 
     counts: list[float]
@@ -89,6 +91,12 @@ class LoggedHistogram(msgspec.Struct, frozen=True, tag="histogram"):
     sum: float
     sum_squares: float
     nonfinite: int = 0
+
+    @property
+    def middles(self) -> list[float]:
+        """The middle of each bin."""
+        # Not the half of a sum, which may be more than a float holds.
+        return [left / 2 + right / 2 for left, right in itertools.pairwise(self.edges)]
 
 
 class LoggedAudio(msgspec.Struct, frozen=True, tag="audio"):

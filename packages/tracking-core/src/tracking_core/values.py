@@ -62,13 +62,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """A distribution, from numbers (`data`, any shape) or from ready `counts` and `edges`.
+    """A distribution, from numbers (`data`) or from ready `counts` and `edges`.
 
     Args:
-        data: array, tensor or sequence; sorted into `bins` bins of equal width.
+        data: array, tensor or sequence of any finite numbers and any shape, or a list of those;
+            sorted into `bins` bins of equal width. NaN, infinities and what is missing are counted
+            apart. What ``numpy.histogram`` gives is taken for counts and edges.
         counts: how many values each bin holds.
         edges: the bins' borders, one more than `counts`.
-        bins: number of bins for `data`.
+        bins: number of bins for `data`, at most 10,000.
     """
 
     data: object = None

@@ -122,10 +122,9 @@ def medium_from(kind: str, about: Mapping[str, Any], data: bytes) -> Media | Non
 
 def histogram_plot(histogram: LoggedHistogram) -> Plot:
     """Counts over the middle of their bins."""
-    edges = histogram.edges
     points: list[dict[str, Plain]] = [
-        {"value": (left + right) / 2, "count": count}
-        for left, right, count in zip(edges, edges[1:], histogram.counts, strict=False)
+        {"value": middle, "count": count}
+        for middle, count in zip(histogram.middles, histogram.counts, strict=False)
     ]
     return Plot(points, "value", "count", "linear")
 

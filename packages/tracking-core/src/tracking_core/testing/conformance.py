@@ -316,15 +316,26 @@ class TrackerConformance:
         assert _texts(table.rows) == _texts(rows)
 
     def test_histograms(self, tmp_path: Path) -> None:
-        """Use the native distribution; where there is none, store counts and edges as data."""
-        numbers = numpy.random.default_rng(0).normal(size=1000)
-        expected = _captured(Histogram(numbers, bins=20))
-        (histogram,) = self._logged(tmp_path, weights=Histogram(numbers, bins=20)).media("weights")
-        assert isinstance(histogram, LoggedHistogram)
-        assert histogram.counts == pytest.approx(expected.counts)
-        assert histogram.edges == pytest.approx(expected.edges)
-        for name in ("min", "max", "num", "sum", "sum_squares"):
-            assert getattr(histogram, name) == pytest.approx(getattr(expected, name))
+        """Use the native distribution; where there is none, store counts and edges as data.
+
+        Halve edges before you add or subtract them: they may be huge (`LoggedHistogram.middles`).
+        """
+        given = {
+            "weights": numpy.random.default_rng(0).normal(size=1000),
+            "nearly equal": [1.0, 1.0 + 2**-52],
+            "huge": [-1.7e308, 0.0, 1.7e308],
+            "tiny": [0.0, 5e-324],
+        }
+        logged = {key: Histogram(numbers, bins=20) for key, numbers in given.items()}
+        seen = self._logged(tmp_path, **logged)
+        for key, histogram in logged.items():
+            expected = _captured(histogram)
+            (found,) = seen.media(key)
+            assert isinstance(found, LoggedHistogram)
+            assert found.counts == pytest.approx(expected.counts)
+            assert found.edges == pytest.approx(expected.edges)
+            for name in ("min", "max", "num", "sum", "sum_squares"):
+                assert getattr(found, name) == pytest.approx(getattr(expected, name)), key
 
     def test_audio(self, tmp_path: Path) -> None:
         """Encode with `tracking_core.encoding.audio_file`."""
