@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracking_core import Audio, Histogram, Image, Table, Video
 from tracking_core.capture import (
     MOST_SEEN_NAMES,
     capture,
@@ -105,8 +106,12 @@ def test_floats_keep_their_bits(number: float) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ([1, 2], "a list of numbers"),
-        ([], "a list of numbers"),
+        ([1, 2], "Histogram(...)"),
+        ([[1, 2]], "Table(data=...)"),
+        ([{"a": 1}], "Table(data=...)"),
+        ([numpy.zeros((2, 2))], "wrap each in Image(...)"),
+        (["a", "b"], "log each under its own key"),
+        ([], "an empty list"),
         (numpy.zeros(3), "shape (3,)"),
         (numpy.zeros((2, 2), dtype=complex), "shape (2, 2)"),
         (numpy.complex128(1j), "complex"),
@@ -122,9 +127,36 @@ def test_what_is_no_value_is_refused_with_a_remedy(value: object, reason: str) -
     assert reason in refused(value)
 
 
-def test_a_dataframe_is_told_about_tables() -> None:
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed here")
-    assert "Table(dataframe=...)" in refused(pandas.DataFrame({"a": [1, 2]}))
+def test_what_the_remedies_say_works() -> None:
+    for value, form in (
+        ([1, 2], Histogram([1, 2])),
+        ([[1, 2]], Table(data=[[1, 2]])),
+        ([{"a": 1}], Table(data=[{"a": 1}])),
+        (numpy.zeros(3), Audio(numpy.zeros(3), 8000)),
+        (numpy.zeros((2, 3)), Table(data=numpy.zeros((2, 3)))),
+        (numpy.zeros((2, 3)), Image(numpy.zeros((2, 3)))),
+        (numpy.zeros((2, 3, 4)), Video(numpy.zeros((2, 3, 4)))),
+        (numpy.zeros((2, 3, 4, 3)), Video(numpy.zeros((2, 3, 4, 3)))),
+    ):
+        assert type(form).__name__ in refused(value)
+        one(form)
+
+
+def test_what_is_lost_is_told_once_for_each_value() -> None:
+    told: list[tuple[str, str, str]] = []
+    picture = numpy.array([[-1.0, numpy.nan, 1.0]])
+    values = {"a": Image(picture), "b": {"c": [Image(picture), Image(picture)]}, "d": 1.0}
+    taken, rejected = capture(values, lambda *what: told.append(what))
+    assert rejected == [] and set(taken) == {"a", "b", "d"}
+    assert [(key, kind) for key, kind, _ in told] == [
+        *[("a", "tracking_core.values.Image")] * 2,
+        *[("b/c", "list")] * 2,
+    ]
+    assert [what for _, _, what in told[:2]] == [what for _, _, what in told[2:]]
+    # What is refused in the end is not said to have been taken.
+    told.clear()
+    _, rejected = capture({"a": [Image(picture), 1]}, lambda *what: told.append(what))
+    assert len(rejected) == 1 and told == []
 
 
 def test_a_foreign_error_is_named_without_its_text() -> None:
@@ -286,8 +318,6 @@ def test_images_of_anything_raise_nothing(value: Any) -> None:
 
 
 def test_arrays_are_not_kept_alive() -> None:
-    from tracking_core import Histogram, Image
-
     array = numpy.random.default_rng(0).random((4, 4))
     reference = weakref.ref(array)
     kept = capture({"i": Image(array), "h": Histogram(array), "s": array[0, :1]})
@@ -332,8 +362,6 @@ class TestTorch:
         assert "shape (2, 3)" in refused(torch.zeros(2, 3))
 
     def test_pictures_have_their_channels_first(self, torch: Any) -> None:
-        from tracking_core import Histogram, Image
-
         image = one(Image(torch.zeros(3, 8, 4, requires_grad=True)))
         assert (image.height, image.width, image.channels) == (8, 4, 3)
         image = one(Image(torch.zeros(3, 8, 3, dtype=torch.bfloat16)))

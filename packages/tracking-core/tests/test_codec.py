@@ -29,9 +29,14 @@ integers = st.integers(-(2**63), 2**64 - 1)
 numbers = st.floats(allow_nan=False)
 plain = st.none() | st.booleans() | integers | numbers | texts
 size = st.integers(0, 2**31)
+images = st.builds(
+    LoggedImage, st.binary(), size, size, size, texts, st.none() | texts, st.booleans()
+)
 media = (
-    st.builds(LoggedImage, st.binary(), size, size, size, texts, st.none() | texts, st.booleans())
-    | st.builds(LoggedTable, st.lists(texts), st.lists(st.lists(plain, max_size=3), max_size=3))
+    images
+    | st.builds(
+        LoggedTable, st.lists(texts), st.lists(st.lists(plain | images, max_size=3), max_size=3)
+    )
     | st.builds(
         LoggedHistogram, st.lists(numbers), st.lists(numbers), numbers, numbers, numbers, numbers, numbers, size
     )

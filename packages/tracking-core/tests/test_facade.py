@@ -314,13 +314,15 @@ class TestNothingRaisesOutOfLog:
             for _ in range(3):
                 tracking.log({"sample": Image(picture), "fine": Image(abs(picture))})
                 tracking.log_images({"batch": picture[None, ..., None]})
+            tracking.log_table("table", ["x"], [[Image("/no such.png")]])
         assert len(memory.values("sample")) == len(memory.values("batch")) == 3
         assert [(r.key, r.type, n) for r, n in tracking.changed.items()] == [
             ("sample", "tracking_core.values.Image", 3),
             ("batch", "numpy.ndarray", 3),
+            ("table", "tracking_core.values.Table", 1),
         ]
         assert tracking.rejected == {}
-        assert len(said) == 2, "once for each key"
+        assert len(said) == 3, "once for each key"
         assert str(said[0].message).startswith("log() took 'sample'")
         assert said[0].filename == __file__, "the warning points at the user's line"
         tracking.end_training()

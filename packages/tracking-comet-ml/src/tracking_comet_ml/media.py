@@ -25,13 +25,13 @@ from tracking_comet_ml.settings import imported
 from tracking_core.encoding import audio_file, csv_text, image_file, video_file
 from tracking_core.names import shortened
 from tracking_core.records import (
+    Cell,
     LoggedAudio,
     LoggedFile,
     LoggedHistogram,
     LoggedImage,
     LoggedTable,
     LoggedVideo,
-    Plain,
     Value,
 )
 
@@ -114,7 +114,7 @@ def of_asset(kind: str, name: str, data: bytes, metadata: Mapping[str, Any]) -> 
         return _of_bars(json.loads(data))
     if what == "table":
         lines = list(csv.reader(io.StringIO(data.decode(), newline="")))
-        rows: list[list[Plain]] = [[*line] for line in lines[1:]]
+        rows: list[list[Cell]] = [[*line] for line in lines[1:]]
         return LoggedTable(lines[0] if lines else [], rows)
     if what == "video" or kind == "video":
         fps = float(metadata.get("fps", 0.0))

@@ -6,7 +6,7 @@ libraries (`tracking_core.media`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -192,7 +192,7 @@ def _one_value(key: str, value: object, notes: list[str]) -> Value:
     if plain is not NOT_PLAIN:
         return plain  # type: ignore[return-value]  # only plain values are not NOT_PLAIN
     if isinstance(value, (list, tuple)) and not (value and _is_drawn(value[0])):
-        return _media_list([medium_of(key, item, notes) for item in value])
+        return _media_list(value, [medium_of(key, item, notes) for item in value])
     medium = medium_of(key, value, notes)
     if medium is None:
         raise UnfitValueError(_remedy(value))
@@ -214,28 +214,44 @@ def _pictures(key: str, value: Any, notes: list[str], layout: Layout | None) -> 
         item if isinstance(item, (Image, LoggedImage)) else Image(item, layout=layout)
         for item in items
     ]
-    return _media_list([medium_of(key, item, notes) for item in wrapped])
+    return _media_list(items, [medium_of(key, item, notes) for item in wrapped])
 
 
-def _media_list(media: list[Media | None]) -> list[Media]:
+def _media_list(items: Sequence[object], media: list[Media | None]) -> list[Media]:
     found = [medium for medium in media if medium is not None]
-    if not found or len(found) != len(media):
-        raise UnfitValueError(
-            "a list of numbers or other objects is no value: "
-            "wrap it in Histogram(...), Table(...) or Image(...), or log each under its own key"
-        )
-    return found
+    if found and len(found) == len(media):
+        return found
+    if not media:
+        raise UnfitValueError("an empty list is no value")
+    if all(isinstance(plain_value(item), (bool, int, float)) for item in items):
+        remedy = "wrap them in Histogram(...), or log each under its own key"
+    elif all(isinstance(item, (list, tuple, Mapping)) for item in items):
+        remedy = "wrap them as rows in Table(data=...)"
+    elif not found and all(hasattr(item, "shape") for item in items):
+        remedy = "wrap each in Image(...) or the like, or all in Histogram(...)"
+    else:
+        remedy = "log each under its own key"
+    raise UnfitValueError(f"a list of numbers or other objects is no value: {remedy}")
+
+
+_WRAPPERS = {
+    1: "Histogram(...) or Audio(...)",
+    2: "Image(...), Histogram(...) or Table(data=...)",
+    3: "Image(...), Video(...) or Histogram(...)",
+    4: "Video(...) or Histogram(...), or hand pictures to log_images()",
+}
 
 
 def _remedy(value: object) -> str:
-    if hasattr(value, "columns"):
-        return "wrap a dataframe in Table(dataframe=...)"
+    if hasattr(value, "columns") and hasattr(value, "data"):
+        return (
+            "a table of another library is no value: log it as "
+            "Table(columns=table.columns, data=table.data)"
+        )
     shape = getattr(value, "shape", None)
     if shape is not None:
-        return (
-            f"an array of shape {tuple(shape)} is no value: "
-            "wrap it in Histogram(...), Image(...), Audio(...) or Video(...)"
-        )
+        wrapper = _WRAPPERS.get(len(shape), "Histogram(...)")
+        return f"an array of shape {tuple(shape)} is no value: wrap it in {wrapper}"
     return (
         "such an object is no value: log a number, a text, or one of tracking_core's typed values"
     )

@@ -15,7 +15,7 @@ import wave
 import zlib
 from collections.abc import Iterator, Sequence
 
-from tracking_core.records import LoggedAudio, LoggedImage, LoggedTable, LoggedVideo, Plain
+from tracking_core.records import Cell, LoggedAudio, LoggedImage, LoggedTable, LoggedVideo, Plain
 
 __all__ = ["audio_file", "csv_text", "image_file", "markdown", "video_file"]
 
@@ -56,11 +56,15 @@ def audio_file(audio: LoggedAudio) -> tuple[bytes, str]:
 
 
 def csv_text(table: LoggedTable) -> str:
-    """The table as CSV with a header line; an empty cell is None (RFC 4180)."""
+    """The table as CSV with a header line; an empty cell is None (RFC 4180).
+
+    Of a picture in a cell it says that it is one, as `markdown` does.
+    """
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(table.columns)
-    writer.writerows(table.rows)
+    for row in table.rows:
+        writer.writerow([_said(cell) for cell in row])
     return file.getvalue()
 
 
@@ -72,16 +76,23 @@ def markdown(table: LoggedTable) -> str:
     | --- | --- |
     | a\\|b | 0.5 |
     """
-    lines: list[Sequence[Plain]] = [table.columns, ["---"] * len(table.columns), *table.rows]
+    lines: list[Sequence[Cell]] = [table.columns, ["---"] * len(table.columns), *table.rows]
     return "\n".join(
         "| " + " | ".join(_markdown_cell(cell) for cell in line) + " |" for line in lines
     )
 
 
-def _markdown_cell(cell: Plain) -> str:
+def _said(cell: Cell) -> Plain:
+    if not isinstance(cell, LoggedImage):
+        return cell
+    caption = f": {cell.caption}" if cell.caption else ""
+    return f"picture of {cell.width}x{cell.height}{caption}" if cell.width else f"picture{caption}"
+
+
+def _markdown_cell(cell: Cell) -> str:
     if cell is None:
         return ""
-    return str(cell).replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+    return str(_said(cell)).replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
 
 
 def _png_head(picture: LoggedImage | LoggedVideo) -> bytes:

@@ -8,8 +8,6 @@ module of its kind; what lies in files is here.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from tracking_core.distributions import histogram_of
 from tracking_core.errors import UnfitValueError
@@ -24,18 +22,16 @@ from tracking_core.pictures import (
     picture_of,
     video_of,
 )
-from tracking_core.plain import NOT_PLAIN, plain_value, text
 from tracking_core.records import (
     MEDIA_TYPES,
     LoggedAudio,
     LoggedFile,
     LoggedImage,
-    LoggedTable,
     LoggedVideo,
     Media,
-    Plain,
 )
 from tracking_core.sound import rate_of, sound_of
+from tracking_core.tables import is_frame, table_of
 from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
 
 __all__ = ["medium_of"]
@@ -55,7 +51,7 @@ def medium_of(key: str, value: object, notes: list[str]) -> Media | None:
         case Image():
             return _image(value, notes)
         case Table():
-            return _table(value)
+            return table_of(value, lambda cell, notes: medium_of(key, cell, notes), notes)
         case Histogram():
             return histogram_of(value, notes)
         case Audio():
@@ -68,6 +64,8 @@ def medium_of(key: str, value: object, notes: list[str]) -> Media | None:
             return value
         case _ if is_a("PIL.Image", "Image", value):
             return of_pillow(value, None, notes)
+        case _ if is_frame(value):
+            return medium_of(key, Table(dataframe=value), notes)
     figure = figure_of(value)
     return None if figure is None else drawn(figure, None)
 
@@ -114,39 +112,3 @@ def _artifact(key: str, artifact: Artifact) -> LoggedFile:
         raise UnfitValueError(f"no such file or directory: {path!r}")
     folder = key if artifact.artifact_path is None else artifact.artifact_path
     return LoggedFile(path, os.fspath(folder), os.path.isdir(path))
-
-
-def _table(table: Table) -> LoggedTable:
-    columns, rows = table.columns, table.data
-    frame: Any = table.dataframe
-    if frame is not None:
-        columns = list(frame.columns)
-        # polars has rows(); pandas gives plain tuples through itertuples.
-        rows = frame.rows() if hasattr(frame, "rows") else frame.itertuples(index=False, name=None)
-    if rows is None:
-        raise UnfitValueError("Table needs data=... (rows) or dataframe=...")
-    listed = [row if isinstance(row, Mapping) else list(row) for row in rows]
-    if columns is None:
-        first = listed[0] if listed else []
-        columns = (
-            list(dict.fromkeys(key for row in listed if isinstance(row, Mapping) for key in row))
-            if isinstance(first, Mapping)
-            else [str(index) for index in range(len(first))]
-        )
-    cells = [
-        [row.get(name) for name in columns] if isinstance(row, Mapping) else row for row in listed
-    ]
-    for row in cells:
-        if len(row) != len(columns):
-            raise UnfitValueError(f"a row of {len(row)} cells does not fit {len(columns)} columns")
-    return LoggedTable(
-        [text(str(name)) for name in columns], [[_cell(c) for c in row] for row in cells]
-    )
-
-
-def _cell(value: object) -> Plain:
-    try:
-        plain = plain_value(value)
-    except Exception:  # a cell of any type has a text
-        plain = NOT_PLAIN
-    return text(str(value)) if plain is NOT_PLAIN else plain  # type: ignore[return-value]  # plain

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "Cell",
     "Config",
     "End",
     "Log",
@@ -69,11 +70,18 @@ class LoggedImage(msgspec.Struct, frozen=True, tag="image"):
         return {"version": 3, "typestr": "|u1", "shape": shape, "data": self.data}
 
 
+Cell: TypeAlias = Plain | LoggedImage
+
+
 class LoggedTable(msgspec.Struct, frozen=True, tag="table"):
-    """A table: every row has one plain cell for each column."""
+    """A table: every row has one cell for each column, which is plain or a picture.
+
+    A tracker whose tables hold no pictures passes its rows through
+    `tracking_core.tables.pictures_beside`.
+    """
 
     columns: list[str]
-    rows: list[list[Plain]]
+    rows: list[list[Cell]]
 
 
 class LoggedHistogram(msgspec.Struct, frozen=True, tag="histogram"):

@@ -37,6 +37,7 @@ from tracking_core.records import (
     media_list,
 )
 from tracking_core.rejections import Rejections
+from tracking_core.tables import pictures_beside
 from tracking_core.values import Artifact, Table, base_name
 
 __all__ = ["GeneralTracker", "NullTracker", "RecordTracker", "end", "on_main_process", "whole_step"]
@@ -139,9 +140,8 @@ class GeneralTracker:
         """Store a table, given as rows or as a dataframe. By default `log` gets it as Markdown."""
         captured, _ = capture({table_name: Table(columns, data, dataframe)})
         notes = {
-            key: markdown(value)
-            for key, value in captured.items()
-            if isinstance(value, LoggedTable)
+            key: markdown(value) if isinstance(value, LoggedTable) else _note(media_list(value))
+            for key, value in pictures_beside(captured).items()
         }
         self.log(notes, step=step, **kwargs)
 
@@ -226,7 +226,7 @@ class GeneralTracker:
 
     def _deliver_log(self, record: Log) -> None:
         options = self._options_that_log_takes(record)
-        scalars, pictures, rest = _sorted_out(record.values)
+        scalars, pictures, rest = _sorted_out(pictures_beside(record.values))
         if scalars:
             self.log(scalars, step=record.step, **options)
         if pictures:

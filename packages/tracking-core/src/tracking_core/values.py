@@ -49,10 +49,20 @@ class Image:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table, from `columns` and rows (`data`), or from a pandas or polars `dataframe`.
+    """A table, from rows, columns by name, or a dataframe.
 
-    Rows are sequences as long as `columns`, or mappings. Cells that are no plain values are kept
-    as their text.
+    Cells are numbers, texts, None, and pictures (`Image`, a PIL image, a figure). Dates are text of
+    ISO 8601, durations seconds, what is missing is None, lists and dicts are JSON; cells of other
+    types are kept as their text.
+
+    Args:
+        columns: names of the columns; beside ones that have names, which of them to take.
+        data: rows (sequences as long as `columns`, or a two-dimensional array), rows by name
+            (mappings, dataclasses, named tuples), a mapping of columns, a structured array, a
+            Series, or a dataframe.
+        dataframe: a dataframe of pandas, polars or pyarrow, or anything else that `data` takes. An
+            index that does more than count the rows becomes the first columns; levels of column
+            names are joined by ``/``.
     """
 
     columns: Sequence[str] | None = None

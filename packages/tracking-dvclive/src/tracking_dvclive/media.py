@@ -152,7 +152,7 @@ def table_plot(table: LoggedTable) -> Plot | None:
 
 
 def _csv(table: LoggedTable) -> bytes:
-    lines: list[Sequence[Plain]] = [table.columns, *table.rows]
+    lines: list[Sequence[Any]] = [table.columns, *table.rows]
     return "".join(",".join(map(cell, line)) + "\n" for line in lines).encode()
 
 
@@ -179,6 +179,6 @@ def _are_numbers(cells: Sequence[Plain]) -> bool:
     return kinds <= {int, float, type(None)} and kinds != {type(None)}
 
 
-def _shown(value: Plain) -> Plain:
+def _shown(value: Any) -> Plain:
     # What DVC makes of it is JSON for a browser, which knows no NaN.
     return None if isinstance(value, float) and not math.isfinite(value) else value
