@@ -18,6 +18,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: names parent/child",
         "image": "native: Images with captions, lists as one step's images",
         "table": "degraded: Markdown in Text, whole as CSV artifact",
+        "pictures in a table": "degraded: Images beside it, which its cells name",
         "histogram": "native: Distributions",
         "audio": "native: Audio; other formats than WAV, MP3 and FLAC as an artifact",
         "video": "degraded: animated picture in Images; other formats as an artifact",

@@ -24,6 +24,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: `val/loss` is the series val of loss, `grad/norm` norm of grad",
         "image": "native: Debug Samples, losslessly; captions as a table in Plots",
         "table": "native: Plots",
+        "pictures in a table": "degraded: Debug Samples beside it, which its cells name",
         "histogram": "native: Plots, bars as wide as the bins",
         "audio": "native: Debug Samples",
         "video": "native: Debug Samples",

@@ -19,6 +19,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: one metric each, `parent/child`",
         "image": "native: Graphics panel, losslessly, captions as metadata",
         "table": "native: CSV asset, shown as a data table",
+        "pictures in a table": "degraded: in the Graphics panel, where its cells name them",
         "histogram": "native: Histograms, in Comet's bins; exactly as JSON asset",
         "audio": "native: Audio panel, WAV",
         "video": "degraded: animated PNG in the Graphics panel; GIF and MP4 files native",

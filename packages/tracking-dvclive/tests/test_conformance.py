@@ -18,6 +18,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: folders of metrics",
         "image": "native: Images, with a slider over the steps",
         "table": "degraded: newest as a Plot of its columns, each whole as CSV in media/",
+        "pictures in a table": "degraded: Images beside it, which its cells name",
         "histogram": "degraded: newest as a Plot of its counts, all with their bins in the index",
         "audio": "degraded: a WAV file in media/",
         "video": "degraded: animated PNG among the Images",

@@ -22,6 +22,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: one metric each, `parent/child`",
         "image": "native: image grid with its step slider",
         "table": "native: `load_table` and the evaluation view",
+        "pictures in a table": "native: in the evaluation view, as `log_table` has them",
         "histogram": "degraded: a picture, quantiles as metrics, counts and edges as JSON",
         "audio": "degraded: WAV artifact",
         "video": "degraded: animated PNG artifact",

@@ -499,6 +499,47 @@ def test_tables_are_what_load_table_loads(make: Make, client: Any) -> None:
     assert table["p"].tolist()[0] == 0.5
 
 
+def test_pictures_in_a_table_are_where_log_table_has_them(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    tracker = make()
+    pictures = [numpy.full((size, size, 3), size % 256, "uint8") for size in (4, 400)]
+    rows = [[1, Image(pictures[0], caption="small")], [2, Image(pictures[1])], [3, None]]
+    tracker.deliver([row({"t": Table(["id", "seen"], rows)})])
+    run = client.get_run(run_id_of(tracker))
+    (entry,) = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    table = client.load_table(run.info.experiment_id, entry["path"], run_ids=[run.info.run_id])
+    small, large, nothing = table["seen"].tolist()
+    assert (small["type"], large["type"], nothing) == ("image", "image", None)
+    assert small["filepath"] == small["compressed_filepath"]
+    paths = paths_of(client, run.info.run_id, "table_images")
+    assert paths == sorted({small["filepath"], large["filepath"], large["compressed_filepath"]})
+    shown = client.download_artifacts(run.info.run_id, large["compressed_filepath"], str(tmp_path))
+    with PIL.Image.open(shown) as picture:
+        assert picture.size == (256, 256)
+    found = seen(tracker, tmp_path)
+    (table,) = found.media("t")
+    assert [row[0] for row in table.rows] == [1, 2, 3]
+    for cell, picture in zip([table.rows[0][1], table.rows[1][1]], pictures, strict=True):
+        assert numpy.array_equal(pixels_of(cell), picture)
+    assert table.rows[0][1].caption == "small"
+    assert found.files() == {}
+
+
+def test_tables_of_mlflows_own_client_are_read_with_their_pictures(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    tracker = make()
+    picture = numpy.full((5, 6, 3), 7, "uint8")
+    theirs = {"id": [1], "seen": [imported().Image(picture)], "nested": [{"a": [1]}]}
+    client.log_table(run_id_of(tracker), theirs, "tables/t/step_00000002_1000_0123abcd_0.json")
+    found = seen(tracker, tmp_path)
+    (table,) = found.media("t")
+    assert table.rows[0][0] == 1 and table.rows[0][2] == '{"a": [1]}'
+    assert numpy.array_equal(pixels_of(table.rows[0][1]), picture)
+    assert found.files() == {}
+
+
 def test_a_histogram_has_quantiles_and_a_picture(make: Make, client: Any, tmp_path: Path) -> None:
     tracker = make()
     tracker.deliver([row({"w": Histogram(numpy.linspace(0, 100, 1001), bins=50)}, 2)])

@@ -18,6 +18,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: sections, `parent/child`",
         "image": "native: Images with captions, losslessly",
         "table": "native: swanlab.echarts.Table",
+        "pictures in a table": "degraded: Images beside it, which its cells name",
         "histogram": "degraded: ECharts bars, one a bin, that hold the distribution exactly",
         "audio": "native: Audio, as WAV",
         "video": "degraded: Images, as animated PNG; GIF as Video, other formats as a saved file",

@@ -19,6 +19,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: one tag each, `parent/child`",
         "image": "native: Images, a list as `key/0`, `key/1`, ...; captions in Text",
         "table": "degraded: Markdown in Text, whole as CSV beside the run",
+        "pictures in a table": "degraded: Images beside it, which its cells name",
         "histogram": "native: Histograms and Distributions, with exactly its bins",
         "audio": "native: Audio",
         "video": "native: Images, as animated PNG or GIF",

@@ -16,6 +16,7 @@ LANDS = {
     "nested dict": "native: one metric each, grouped by `parent/`",
     "image": "native: Media, with captions; a list as `key/0`, `key/1`, ...",
     "table": "native: table under Media",
+    "pictures in a table": "native: in its cells",
     "histogram": "native: histogram with exactly its bins",
     "audio": "native: Media, as WAV",
     "video": "degraded: animated PNG among the images; mp4, webm and the like natively",

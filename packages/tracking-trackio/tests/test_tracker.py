@@ -24,7 +24,7 @@ from tracking_core.errors import AlreadyStartedError, NotStartedError
 from tracking_core.faults import fault_of
 from tracking_core.names import unescape
 from tracking_core.records import Config, End, Log, LoggedImage, LoggedVideo, Record, Tags
-from tracking_core.testing import Seen
+from tracking_core.testing import Seen, pixels_of
 from tracking_trackio import TrackioSettingError, TrackioTracker, names, read_run
 from tracking_trackio.card import Card
 from tracking_trackio.settings import INIT_TAKES, Where
@@ -296,6 +296,33 @@ def test_tables_that_trackio_would_change_come_back_whole(make: Make, tmp_path: 
     assert found.media("empty")[0].columns == ["a", "b"]
 
 
+def test_pictures_in_a_table_are_trackios_own(make: Make, tmp_path: Path) -> None:
+    tracker = make()
+    pictures = [numpy.full((3, 4, 3), number, "uint8") for number in range(3)]
+    cells = [Image(pictures[0], caption="a"), None, Image(pictures[1])]
+    values = {
+        "t": Table(["id", "seen"], [[number, cell] for number, cell in enumerate(cells)]),
+        "twice": Table(["a", "a"], [["NaN", Image(pictures[2])]]),
+    }
+    tracker.deliver([row(values)])
+    (log,) = native_rows(tracker)
+    shown = [cells["seen"] for cells in log["t"]["_value"]]
+    assert (shown[0]["_type"], shown[0]["caption"], shown[1]) == ("trackio.image", "a", None)
+    for cell in (shown[0], shown[2], log["twice"]["_value"][0]["a'"]):
+        assert Path(os.environ["TRACKIO_DIR"], "media", cell["file_path"]).is_file()
+    html = trackio.Table.to_display_format(log["t"]["_value"])[0]["seen"]
+    assert html.startswith("<img") and 'alt="a"' in html
+    found = seen(tracker, tmp_path)
+    (table,), (twice,) = found.media("t"), found.media("twice")
+    assert [row[0] for row in table.rows] == [0, 1, 2] and table.rows[1][1] is None
+    assert (twice.columns, twice.rows[0][0]) == (["a", "a"], "NaN")
+    for cell, picture in zip(
+        [table.rows[0][1], table.rows[2][1], twice.rows[0][1]], pictures, strict=True
+    ):
+        assert numpy.array_equal(pixels_of(cell), picture)
+    assert table.rows[0][1].caption == "a"
+
+
 def test_records_come_back_as_they_were_delivered(make: Make, tmp_path: Path) -> None:
     records: list[Record] = [
         Config({"lr": 0.5, "nested": {"n": [1, None, 2**70]}, "_x": 1, ".y": 2}, NOW),
@@ -411,7 +438,7 @@ def test_what_was_delivered_survives_the_death_of_the_process(tmp_path: Path) ->
     in_another_process(script, TRACKIO_DIR=str(tmp_path / "home"))
     script = """if True:
         import sys
-        from tracking_core.testing import Seen
+        from tracking_core.testing import Seen, pixels_of
         from tracking_trackio import read_run
         seen = Seen(read_run("killed", "run", download_to=sys.argv[1]))
         print(len(seen.values("m")), seen.config, seen.status)
@@ -658,7 +685,7 @@ def test_the_inbox_of_network_file_systems(tmp_path: Path) -> None:
         import os, signal, sys
         from pathlib import Path
         from tracking_core.records import Config, Log
-        from tracking_core.testing import Seen
+        from tracking_core.testing import Seen, pixels_of
         from tracking_trackio import TrackioTracker, read_run
         first = TrackioTracker("p", name="r")
         first.start()
@@ -718,6 +745,7 @@ def test_runs_of_trackio_itself(project: str, tmp_path: Path) -> None:
         {
             "image": trackio.Image(numpy.zeros((2, 3, 3), "uint8"), "black"),
             "table": trackio.Table(["a", "b"], [[1, math.nan]]),
+            "seen": trackio.Table(["i"], [[trackio.Image(numpy.ones((2, 3, 3), "uint8"))], ["x"]]),
             "h": trackio.Histogram(numpy.arange(10.0), num_bins=5),
             "report": trackio.Markdown("# hi"),
         }
@@ -736,6 +764,8 @@ def test_runs_of_trackio_itself(project: str, tmp_path: Path) -> None:
     assert math.isnan(found.values("val/nan")[0])  # type: ignore[arg-type]  # a number
     assert (found.media("image")[0].format, found.media("image")[0].caption) == ("png", "black")
     assert found.media("table")[0].columns == ["a", "b"]
+    (picture,), (text,) = found.media("seen")[0].rows
+    assert pixels_of(picture).shape[:2] == (2, 3) and text == "x"
     assert (found.media("h")[0].num, found.media("h")[0].min) == (10, 0.0)
     assert found.files() == {"f.txt": b"file"}
 

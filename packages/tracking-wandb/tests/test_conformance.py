@@ -18,6 +18,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: `parent/child`, a section of charts for each parent",
         "image": "native: Images, with captions and a step slider",
         "table": "native: Table, from the run's files",
+        "pictures in a table": "degraded: Images beside it, which its cells name",
         "histogram": "native: Histogram, up to 512 bins drawn",
         "audio": "native: Audio",
         "video": "degraded: animated PNG in Images; native Video for gif, mp4, webm, ogg files",

@@ -18,6 +18,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: one key each, `parent/child`",
         "image": "degraded: a PNG file in the run's folder",
         "table": "native: a table of the row",
+        "pictures in a table": "degraded: PNG files beside it, which its cells name",
         "histogram": "native: counts and edges of the row",
         "audio": "degraded: a WAV file in the run's folder",
         "video": "degraded: an animated PNG file in the run's folder",

@@ -40,6 +40,7 @@ from tracking_core.records import (
     flat,
     media_list,
 )
+from tracking_core.tables import pictures_beside
 
 __all__ = ["Rows"]
 
@@ -70,7 +71,7 @@ class Rows:
             OSError: a file could not be kept, because its place can't be written.
         """
         moment = self._moment(row)
-        for key, value in flat(row.values):
+        for key, value in flat(pictures_beside(row.values)):
             if not SMALLEST <= moment.step < LARGEST:
                 self._reject(key, value, "its step does not fit into 64 bits")
                 continue

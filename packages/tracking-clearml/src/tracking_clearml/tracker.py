@@ -37,6 +37,7 @@ from tracking_core.records import (
     flat,
     media_list,
 )
+from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class ClearMLTracker(RecordTracker):
         step = record.position if record.step is None else record.step
         when = max(0, round(record.wall_time * 1000))
         axis, layout = self._options(record)
-        for key, value in flat(record.values):
+        for key, value in flat(pictures_beside(record.values)):
             if step not in STEPS:
                 self.reject(key, value, "its step does not fit into 64 bits")
                 continue

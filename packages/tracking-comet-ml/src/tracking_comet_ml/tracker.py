@@ -35,6 +35,7 @@ from tracking_core.records import (
     flat,
     media_list,
 )
+from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process, whole_step
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class CometMLTracker(RecordTracker):
         step = record.position if record.step is None else record.step
         when = _milliseconds(record.wall_time)
         axis, epoch = self._options(record)
-        for key, value in flat(record.values):
+        for key, value in flat(pictures_beside(record.values)):
             if step not in STEPS:
                 self.reject(key, value, "its step does not fit into 64 bits")
                 continue

@@ -25,6 +25,7 @@ from tracking_core.records import (
     flat,
 )
 from tracking_core.rejections import say
+from tracking_core.tables import pictures_beside
 from tracking_dvclive import layout, native
 from tracking_dvclive.artifacts import kept
 from tracking_dvclive.batch import Batch, json_bytes
@@ -134,7 +135,7 @@ class Run:
         step = record.position if record.step is None else record.step
         plot, axis = self._options(options)
         when = milliseconds(record.wall_time)
-        for key, value in flat(record.values):
+        for key, value in flat(pictures_beside(record.values)):
             if value is None or isinstance(value, (bool, int, float, str)):
                 self._take_plain(key, value, step, when, record.wall_time, plot, batch)
             else:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import io
 
 from tracking_mlflow.layout import Place, thumbnail_path
+from tracking_mlflow.thumbnail import SHOWN, reduced, webp
 
 __all__ = ["copies"]
-
-SMALL = 256  # pixels, as MLflow has it
-SHOWN = ("png", "webp")  # what the grid takes
 
 
 def copies(place: Place, data: bytes) -> dict[str, bytes]:
@@ -24,18 +22,9 @@ def copies(place: Place, data: bytes) -> dict[str, bytes]:
         with PIL.Image.open(io.BytesIO(data)) as picture:
             found = {}
             if place.suffix not in SHOWN:
-                found[f"{place.stem}.webp"] = _webp(picture)
-            if place.suffix in SHOWN and max(picture.size) <= SMALL:
-                found[thumbnail_path(place, place.suffix)] = data
-            else:
-                picture.thumbnail((SMALL, SMALL))
-                found[thumbnail_path(place, "webp")] = _webp(picture)
+                found[f"{place.stem}.webp"] = webp(picture)
+            thumbnail, kind = reduced(picture, data, place.suffix)
+            found[thumbnail_path(place, kind)] = thumbnail
             return found
     except Exception:  # no Pillow, or a file that it can't read: the picture itself is safe
         return {thumbnail_path(place, place.suffix): data} if place.suffix in SHOWN else {}
-
-
-def _webp(picture: object) -> bytes:
-    file = io.BytesIO()
-    picture.convert("RGBA").save(file, "webp")  # type: ignore[attr-defined]  # a PIL image
-    return file.getvalue()

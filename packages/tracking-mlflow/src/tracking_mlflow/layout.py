@@ -5,6 +5,7 @@ Written by `tracking_mlflow.tracker`, read by `tracking_mlflow.reader`::
     images/<key>+step+3+timestamp+1760000000250+<digest>_0.png     as MLflow's image grid wants it
     text/<key>/step_00000003_1760000000250_<digest>_0.txt          likewise figures, tables,
                                                                    histograms, audio and video
+    table_images/<digest>.png                                      pictures in the cells of tables
     tracking/config.json                                           the whole configuration
     tracking/tags/<name>.txt                                       tags too long for MLflow
     tracking/media/<kind>/<key>/step_..._<digest>.json             captions and the like
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import posixpath
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +37,7 @@ from tracking_core.records import (
     LoggedVideo,
     Value,
 )
+from tracking_mlflow import table
 
 __all__ = [
     "CHANGED_TAG",
@@ -276,12 +278,17 @@ def _short_path(name: str) -> str:
 
 
 class Encoded(NamedTuple):
-    """A medium or a text as a file; `about` is what the file itself does not say."""
+    """A medium or a text as a file; `about` is what the file itself does not say.
+
+    Attributes:
+        beside: other files that belong to it, by their path among the artifacts.
+    """
 
     kind: str
     suffix: str
     data: bytes
     about: dict[str, Any]
+    beside: Mapping[str, bytes] = MappingProxyType({})
 
 
 def encoded(value: object) -> Encoded:
@@ -294,18 +301,8 @@ def encoded(value: object) -> Encoded:
             kind = "figures" if value.figure else "images"
             return Encoded(kind, suffix, data, {"caption": value.caption} if value.caption else {})
         case LoggedTable():
-            # As MLflow's log_table writes it: JSON, "split". It has no word for NaN and infinities.
-            odd = [
-                (row, column, str(cell))
-                for row, cells in enumerate(value.rows)
-                for column, cell in enumerate(cells)
-                if isinstance(cell, float) and not math.isfinite(cell)
-            ]
-            rows = [list(cells) for cells in value.rows]
-            for row, column, _ in odd:
-                rows[row][column] = None
-            text = json.dumps({"columns": value.columns, "data": rows})
-            return Encoded("tables", "json", text.encode(), {"odd": odd} if odd else {})
+            data, about, pictures = table.written(value)
+            return Encoded("tables", "json", data, about, pictures)
         case LoggedHistogram():
             text = json.dumps(msgspec.structs.asdict(value))
             return Encoded("histograms", "json", text.encode(), {})
@@ -319,16 +316,13 @@ def encoded(value: object) -> Encoded:
             raise TypeError(f"{type(value).__name__} is no medium")
 
 
-def decoded(place: Place, data: bytes, about: dict[str, Any]) -> Value:
+def decoded(place: Place, data: bytes, about: dict[str, Any], fetch: table.Fetch) -> Value:
     """The value that `encoded` was given; pictures and sound stay in their files."""
     match place.kind:
         case "text":
             return data.decode("utf-8")
         case "tables":
-            table = json.loads(data)
-            for row, column, cell in about.get("odd", []):
-                table["data"][row][column] = float(cell)
-            return LoggedTable(table["columns"], table["data"])
+            return table.read(data, about, fetch)
         case "histograms":
             return LoggedHistogram(**json.loads(data))
         case "audio":

@@ -130,6 +130,11 @@ def _read_media(artifacts: dict[str, Path], rows: _Rows) -> dict[str, Path]:
             # A picture that the grid can't show lies beside a copy of it in WebP.
             if place.number not in call or place.suffix != "webp":
                 call[place.number] = place, local
+
+    def fetched(path: str) -> bytes | None:
+        files.pop(path, None)  # of a table, and no file of the user's
+        return artifacts[path].read_bytes() if path in artifacts else None
+
     for call in calls.values():
         first, _ = next(iter(call.values()))
         notes: dict[str, Any] = {"key": first.whole_key, "items": []}
@@ -137,7 +142,7 @@ def _read_media(artifacts: dict[str, Path], rows: _Rows) -> dict[str, Path]:
             notes = json.loads(artifacts[first.about_path].read_bytes())
         about = dict(notes["items"])
         values = [
-            layout.decoded(place, local.read_bytes(), about.get(index, {}))
+            layout.decoded(place, local.read_bytes(), about.get(index, {}), fetched)
             for index, (place, local) in sorted(call.items())
         ]
         whole: Any = values[0] if len(values) == 1 else values

@@ -275,6 +275,7 @@ class MLflowTracker(RecordTracker):
         about: dict[str, list[Any]] = {}
         for place, item in zip(layout.Place.of(key, step, when, items, what), items, strict=True):
             batch.files[place.path] = item.data
+            batch.files.update(item.beside)
             about.setdefault(place.about_path, []).append([place.number, item.about])
             if item.about or (place.whole_key != key and not what):
                 notes = {"key": key, "items": about[place.about_path]}

@@ -31,6 +31,7 @@ from swanlab.proto.swanlab.save.v1.save_pb2 import SavePolicy, SaveRecord, SaveT
 
 from tracking_core.files import Unkept
 from tracking_core.records import Log, LoggedFile, flat, media_list
+from tracking_core.tables import pictures_beside
 from tracking_swanlab.files import Files
 from tracking_swanlab.media import MOST_ITEMS, encoded, kept
 from tracking_swanlab.names import LONGEST_KEY, companion, fitted, split_companion
@@ -122,7 +123,7 @@ class Batch:
         at = _At(step, timestamp(row.wall_time), self._axis(options))
         if at.axis and row.values:
             self._number(at.axis, float(step), at._replace(axis=""))
-        for key, value in flat(row.values):
+        for key, value in flat(pictures_beside(row.values)):
             name = self._name(key)
             if type(value) is float:
                 self._number(name, value, at)

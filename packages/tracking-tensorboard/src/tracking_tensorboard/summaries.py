@@ -35,6 +35,7 @@ from tracking_core.records import (
     Tags,
     flat,
 )
+from tracking_core.tables import pictures_beside
 from tracking_tensorboard import hparams_file, tags
 from tracking_tensorboard.artifacts import Artifacts
 from tracking_tensorboard.tags import tag_of
@@ -131,7 +132,7 @@ class Summaries:
         options = record.options.get("tensorboard", {})
         event = _event([], self._wall_time(record, options), step)
         stored = event.summary.value
-        for key, value in flat(record.values):
+        for key, value in flat(pictures_beside(record.values)):
             # Nearly every value of nearly every run: made in place, which costs half.
             if isinstance(value, (int, float)) and -LARGEST_FLOAT < value < LARGEST_FLOAT:
                 stored.add(tag=tag_of(key), simple_value=value)

@@ -167,7 +167,7 @@ def _column(value: Any, keep: Keep) -> dict[str, Any]:
             kind = IMAGE if suffix.lower() in MOVING_PICTURES else VIDEO
             return _medium(kind, value, data, suffix, keep)
         case LoggedTable():
-            return _table(value)
+            return _table(value, keep)
         case LoggedHistogram():
             about = msgspec.structs.asdict(value)
             bins, counts = about.pop("edges"), about.pop("counts")
@@ -208,24 +208,28 @@ def _medium(
     }
 
 
-def _table(table: LoggedTable) -> dict[str, Any]:
+def _table(table: LoggedTable, keep: Keep) -> dict[str, Any]:
     width = len(table.columns)
-    shown = [
-        {
-            column: storable(cell)
-            for column, cell in zip(_distinct(table.columns), row, strict=False)
-        }
+    rows: list[list[Any]] = [
+        [
+            _medium(IMAGE, cell, *_encoded(image_file, cell), keep)
+            if isinstance(cell, LoggedImage)
+            else cell
+            for cell in row
+        ]
         for row in table.rows
     ]
+    names = _distinct(table.columns)
+    shown = [{name: storable(cell) for name, cell in zip(names, row, strict=False)} for row in rows]
     column = {"_type": TABLE, "_value": shown}
     exact = (
         len(set(table.columns)) == width
-        and table.rows
-        and all(len(row) == width for row in table.rows)
-        and all(unchanged(cell) for row in table.rows for cell in row)
+        and rows
+        and all(len(row) == width for row in rows)
+        and all(unchanged(cell) for row in rows for cell in row)
     )
     if not exact:
-        column[ABOUT] = json.dumps({"columns": table.columns, "rows": table.rows})
+        column[ABOUT] = json.dumps({"columns": table.columns, "rows": rows})
     return column
 
 
@@ -273,7 +277,7 @@ def _value(column: Any, fetch: Fetch) -> Any:
         case "trackio.markdown":
             return column.get("_value", "")
         case "trackio.table":
-            return _read_table(column, about)
+            return _read_table(column, about, fetch)
         case "trackio.histogram":
             return _read_histogram(column, about)
         case "trackio.image" | "trackio.audio" | "trackio.video":
@@ -316,16 +320,27 @@ def _read_medium(
     return LoggedVideo(data, 0, 0, 0, 0, 0.0, suffix, caption)
 
 
-def _read_table(column: Mapping[str, Any], about: dict[str, Any]) -> LoggedTable:
+def _read_table(column: Mapping[str, Any], about: dict[str, Any], fetch: Fetch) -> LoggedTable:
     if about:
-        return LoggedTable(about["columns"], about["rows"])
-    rows = column.get("_value") or []
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return LoggedTable(names, [[_cell(row.get(name)) for name in names] for row in rows])
+        rows = [[_picture(cell, fetch) for cell in row] for row in about["rows"]]
+        return LoggedTable(about["columns"], rows)
+    shown = column.get("_value") or []
+    names = list(dict.fromkeys(name for row in shown for name in row))
+    return LoggedTable(names, [[_cell(row.get(name), fetch) for name in names] for row in shown])
 
 
-def _cell(cell: Any) -> Any:
-    return json.dumps(cell) if isinstance(cell, (dict, list)) else number_or_text(cell)
+def _cell(cell: Any, fetch: Fetch) -> Any:
+    picture = _picture(cell, fetch)
+    if isinstance(picture, (dict, list)):
+        return json.dumps(cell)
+    return picture if picture is not cell else number_or_text(cell)
+
+
+def _picture(cell: Any, fetch: Fetch) -> Any:
+    """The picture that a cell names; the cell itself if it names none."""
+    if isinstance(cell, dict) and cell.get("_type") == IMAGE:
+        return _read_medium(IMAGE, cell, json.loads(cell.get(ABOUT) or "{}"), fetch)
+    return cell
 
 
 def _read_histogram(column: Mapping[str, Any], about: dict[str, Any]) -> LoggedHistogram:

@@ -25,6 +25,7 @@ from tracking_core.records import (
     media_list,
 )
 from tracking_core.rejections import say
+from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_wandb import names
 from tracking_wandb.config import Entries
@@ -256,7 +257,7 @@ class WandBTracker(RecordTracker):
         step = record.position if record.step is None else record.step
         axis = self._options(record)
         messages: list[Any] = []
-        values = list(flat(record.values))
+        values = list(flat(pictures_beside(record.values)))
         while values:
             native = self._rows.place(step, axis)
             items: dict[str, str] = {}

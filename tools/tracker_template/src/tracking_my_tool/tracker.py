@@ -28,6 +28,7 @@ from tracking_core.records import (
     Value,
     flat,
 )
+from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
 
 if TYPE_CHECKING:  # the library is imported when a run starts, and not before
@@ -143,7 +144,7 @@ class MyToolTracker(RecordTracker):
             if option != "step_axis":
                 self.reject(f"log_kwargs[{option!r}]", value, "its log() takes step_axis only")
         row = {}
-        for key, value in flat(record.values):
+        for key, value in flat(pictures_beside(record.values)):
             try:
                 row[key] = self._native(run, value)
             except OSError:  # the disk, which may pass: the record comes again

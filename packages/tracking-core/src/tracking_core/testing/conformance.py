@@ -75,6 +75,7 @@ KINDS: Mapping[str, Sequence[str]] = {
     "nested dict": ["test_nested_dicts"],
     "image": ["test_images", "test_lists_of_images", "test_images_of_several_steps"],
     "table": ["test_tables"],
+    "pictures in a table": ["test_pictures_in_a_table"],
     "histogram": ["test_histograms"],
     "audio": ["test_audio"],
     "video": ["test_video"],
@@ -314,6 +315,32 @@ class TrackerConformance:
         assert isinstance(table, LoggedTable)
         assert table.columns == ["label", "p | q", "n"]
         assert _texts(table.rows) == _texts(rows)
+
+    def test_pictures_in_a_table(self, tmp_path: Path) -> None:
+        """Use the native table with pictures, else `tracking_core.tables.pictures_beside`."""
+        first, second, third = (_picture((4, 6, 3), "uint8", seed) for seed in range(3))
+        rows: list[list[Any]] = [
+            [1, Image(first, caption="a cat"), "x"],
+            [2, None, "seen/input/0 is a text"],
+            [3, Image(second), Image(third)],
+        ]
+        seen = self._logged(tmp_path, seen=Table(["id", "input", "note"], rows), loss=0.5)
+        (table,) = seen.media("seen")
+        assert table.columns == ["id", "input", "note"]
+        assert _texts([[row[0]] for row in table.rows]) == [["1"], ["2"], ["3"]]
+        assert _texts([table.rows[1]]) == _texts([rows[1]])
+        assert _texts([table.rows[0][2:]]) == [["x"]]
+        for cell, picture in (
+            (table.rows[0][1], first),
+            (table.rows[2][1], second),
+            (table.rows[2][2], third),
+        ):
+            if isinstance(cell, str):
+                key, _, number = cell.rpartition("/")
+                cell = seen.media(key)[int(number)]
+            assert numpy.array_equal(pixels_of(cell), picture)
+            assert cell.caption == ("a cat" if picture is first else None)
+        assert seen.values("loss") == [0.5]
 
     def test_histograms(self, tmp_path: Path) -> None:
         """Use the native distribution; where there is none, store counts and edges as data.

@@ -38,9 +38,21 @@ _SCALARS = (
     | st.booleans().map(numpy.bool_)
     | st.floats().map(numpy.array)
 )
+
+
+class _Raising:
+    """Raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Hypothesis, who shows it, asks for names with an underscore.
+        raise AttributeError(name) if name.startswith("_") else RuntimeError(name)
+
+
 _MISTAKES = st.sampled_from(
     [b"bytes", 1j, object(), [1, 2], {1, 2}, numpy.zeros((2, 2)), decimal.Decimal("0.1"),
-     datetime.date(2020, 1, 1), ValueError("x"), int, len, float("nan"), [], {}, 10**400]
+     datetime.date(2020, 1, 1), ValueError("x"), int, len, float("nan"), [], {}, 10**400,
+     _Raising(), numpy.ma.masked, numpy.datetime64("NaT"), numpy.datetime64("2020-01-01", "ns"),
+     datetime.timedelta(minutes=1), numpy.timedelta64(5, "ns"), range(10**12), "\udcff"]
 )  # fmt: skip
 _VALUES = st.recursive(
     _SCALARS | _MISTAKES, lambda inner: st.dictionaries(_KEYS, inner, max_size=3), max_leaves=6

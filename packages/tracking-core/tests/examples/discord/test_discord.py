@@ -20,6 +20,7 @@ class TestConformance(TrackerConformance):
         "nested dict": "native: nested as it is",
         "image": "native: an attached picture",
         "table": "degraded: an attached CSV file",
+        "pictures in a table": "degraded: attached beside it, where its cells name them",
         "histogram": "degraded: how many values, and their range",
         "audio": "native: an attached WAV file, with a player",
         "video": "degraded: an animated PNG, of which Discord shows the first frame",

@@ -8,6 +8,7 @@ from typing import Any
 
 from tracking_core import NotStartedError, on_main_process
 from tracking_core.records import Config, Log, Plain, Record, Status, Tags
+from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker
 from tracking_discord.media import written
 from tracking_discord.webhook import Webhook
@@ -50,7 +51,8 @@ class DiscordTracker(RecordTracker):
                 case Log():
                     place = {"time": record.wall_time, "step": record.position}
                     options = record.options.get(self.name, {})
-                    lines.append({**options, **place, "values": record.values})
+                    values = pictures_beside(record.values)
+                    lines.append({**options, **place, "values": values})
         if lines:
             self._post(lines)
 
