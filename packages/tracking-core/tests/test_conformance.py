@@ -12,8 +12,8 @@ from typing import ClassVar
 import pytest
 
 from tracking_core import register_tracker_class
-from tracking_core.records import End, Record
-from tracking_core.testing import KINDS, MemoryTracker, TrackerConformance
+from tracking_core.records import End, Log, LoggedImage, Record
+from tracking_core.testing import KINDS, MemoryTracker, Seen, TrackerConformance
 from tracking_core.tracker import GeneralTracker
 
 KEPT: dict[str, list[Record]] = {}
@@ -212,3 +212,13 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     script = "import sys; sys.modules['hypothesis'] = None; import tracking_core.testing"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr
     assert "needs hypothesis: pip install 'tracking-core[testing]'" in said
+
+
+def test_media_finds_all_of_a_numbered_list_at_every_step() -> None:
+    image = LoggedImage(b"0", 1, 1, 1)
+    many = {f"many/{number}": image for number in range(3)}
+    rows = [Log({**many, "one": image}, step, step, 0.0) for step in range(2)]
+    seen = Seen([*rows, Log({"one/0": image}, 2, 2, 0.0)])
+    assert len(seen.media("many")) == 6
+    assert len(seen.media("one")) == 2, "what has the key itself is not taken for a list"
+    assert seen.media("none") == []

@@ -94,12 +94,13 @@ class Seen:
     def media(self, key: str) -> list[Any]:
         """All media of `key`, also where a list was stored under ``key/0``, ``key/1``, ..."""
         found = [medium for value in self.values(key) for medium in media_list(value)]
-        numbered = 0
-        while not found[numbered:] and f"{key}/{numbered}" in self._points:
-            found += [
-                one for value in self.values(f"{key}/{numbered}") for one in media_list(value)
-            ]
-            numbered += 1
+        number = 0
+        while not found or number:
+            listed = self.values(f"{key}/{number}")
+            if not listed:
+                break
+            found += [one for value in listed for one in media_list(value)]
+            number += 1
         return found
 
     def files(self) -> dict[str, bytes]:
