@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
 import pytest
 from nine import HERE, Place, needs
 from servers import PATIENCE, free_port, mlflow_server, serving
 
-from tracking_core import Tracking
+from tracking_core import Histogram, Tracking
 
 METRIC = "loss_of_the_page"
 # Nothing of what a browser does by itself: it would look for servers that are not here.
@@ -78,6 +79,31 @@ def test_mlflows_page_shows_the_metric(browser: Any, place: Place) -> None:
     with mlflow_server(store, place.root / "artifacts", free_port()) as address:
         experiment = run["experiment_id"]
         shows(browser, f"{address}/#/experiments/{experiment}/runs/{run['run_id']}")
+
+
+def test_mlflows_page_opens_with_all_pictures(browser: Any, place: Place) -> None:
+    tracking = Tracking("mlflow", delivery="inline")
+    tracking.init_trackers(place.project)
+    pictures = [numpy.full((40, 40), shade, "uint8") for shade in (10, 120, 230)]
+    tracking.log_images({"listed": pictures}, step=3)
+    for step in (4, 9):
+        tracking.log({"weights/layer 1": Histogram(numpy.linspace(-step, step))}, step=step)
+    run = tracking.get_tracker("mlflow").identity()
+    tracking.end_training()
+    store = place.variables()["MLFLOW_TRACKING_URI"]
+    with mlflow_server(store, place.root / "artifacts", free_port()) as address:
+        page = browser.new_page(viewport={"width": 1400, "height": 2000})
+        experiment = run["experiment_id"]
+        page.goto(f"{address}/#/experiments/{experiment}/runs/{run['run_id']}/model-metrics")
+        shown = "one => one.src.includes('artifact') && one.naturalWidth"
+        page.wait_for_function(
+            f"[...document.images].filter({shown}).length === 4", timeout=PATIENCE * 1000
+        )
+        for title in ("listed/0", "listed/1", "listed/2", "weights/layer 1"):
+            assert page.get_by_text(title, exact=True).count() == 1
+        assert page.get_by_text("No image logged at this step").count() == 0
+        assert page.get_by_text("_x_").count() == 0
+        page.close()
 
 
 def test_aims_page_shows_the_metric(browser: Any, place: Place) -> None:

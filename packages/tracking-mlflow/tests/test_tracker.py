@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from tracking_core import Artifact, Histogram, Image, PartialState, Table, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.names import unescape
-from tracking_core.records import Config, End, Log, LoggedImage, Record, Tags
+from tracking_core.records import Config, End, Log, LoggedHistogram, LoggedImage, Record, Tags
 from tracking_core.testing import Seen, pixels_of
 from tracking_mlflow import MLflowSettingError, MLflowTracker, layout, read_run
+from tracking_mlflow.distribution import Course
 from tracking_mlflow.settings import QUIET, chosen, imported
 
 NOW = 1_760_000_000.25
@@ -428,7 +429,7 @@ def test_every_key_becomes_a_name_that_mlflow_takes_and_comes_back(key: str) -> 
 
     name, tag = layout.fitted(key), layout.fitted_tag(key)
     _validate_metric_name(name)
-    _validate_metric_name(layout.companion(name, "histogram"))
+    _validate_metric_name(layout.companion(name, "none"))
     _validate_tag_name(layout.CHANGED_TAG + tag)
     assert layout.split_companion(name) == (name, "")
     assert layout.restored(name, {layout.name_tag(name): key}) == key
@@ -442,8 +443,12 @@ def test_every_path_comes_back(folder: str, name: str) -> None:
     assert not any(part in ("", ".", "..") for part in path.split("/"))
     assert not set(path) & set('\\%#?:*"<>|')
     assert unescape(path) == os.path.join(folder, name)
-    (place,) = layout.Place.of(name, -3, 12, [layout.encoded("text")])
-    assert layout.Place.at(place.path) == place
+    picture = layout.encoded(LoggedImage(b"0", 1, 1, 1))
+    for items in ([layout.encoded("text")], [picture], [picture] * 3):
+        for place in layout.Place.of(name, -3, 12, items):
+            assert layout.Place.at(place.path) == place
+            assert not place.is_course
+    assert layout.Place.at(layout.Place.of_course(name).path) == layout.Place.of_course(name)
 
 
 @given(st.one_of(st.none(), st.text(), st.text(st.just('"'))))
@@ -540,16 +545,122 @@ def test_tables_of_mlflows_own_client_are_read_with_their_pictures(
     assert found.files() == {}
 
 
-def test_a_histogram_has_quantiles_and_a_picture(make: Make, client: Any, tmp_path: Path) -> None:
+def histograms(*places: int, of: str = "w") -> list[Log]:
+    """A row for each step of `places`, with numbers that move with it."""
+    return [
+        row({of: Histogram(numpy.linspace(0, 100, 1001) + place, bins=50)}, place)
+        for place in places
+    ]
+
+
+def course_of(client: Any, run_id: str, key: str, tmp_path: Path) -> tuple[list[Any], Any]:
+    """The steps of a histogram's picture, and the picture itself."""
+    place = layout.Place.of_course(key)
+    kept = Path(client.download_artifacts(run_id, layout.course_path(key), str(tmp_path)))
+    picture = PIL.Image.open(client.download_artifacts(run_id, place.path, str(tmp_path)))
+    return json.loads(kept.read_text()), picture
+
+
+def test_a_histogram_is_one_panel_and_no_metric(make: Make, client: Any, tmp_path: Path) -> None:
     tracker = make()
-    tracker.deliver([row({"w": Histogram(numpy.linspace(0, 100, 1001), bins=50)}, 2)])
-    metrics = client.get_run(run_id_of(tracker)).data.metrics
-    assert {key: round(value) for key, value in metrics.items()} == {
-        "w/_x_min": 0, "w/_x_p5": 5, "w/_x_p50": 50, "w/_x_p95": 95, "w/_x_max": 100,
-    }  # fmt: skip
-    images = paths_of(client, run_id_of(tracker), "images")
-    assert any(path.startswith("images/w~_x_histogram+step+2+") for path in images)
-    assert seen(tracker, tmp_path).keys == {"w"}
+    tracker.deliver(histograms(2, 3, of="layers/w 0") + histograms(2, of="once"))
+    tracker.deliver(histograms(4, of="layers/w 0"))
+    run = client.get_run(run_id_of(tracker))
+    assert run.data.metrics == {}
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    # One step for each key, 0: it is where a panel of the image grid opens.
+    assert paths_of(client, run.info.run_id, "images") == [
+        "images/layers~w 0+step+0+timestamp+0+histogram_0+compressed.webp",
+        "images/layers~w 0+step+0+timestamp+0+histogram_0.png",
+        "images/once+step+0+timestamp+0+histogram_0+compressed.webp",
+        "images/once+step+0+timestamp+0+histogram_0.png",
+    ]
+    columns, picture = course_of(client, run.info.run_id, "layers/w 0", tmp_path)
+    assert [(step, [round(mark) for mark in marks]) for step, _, marks in columns] == [
+        (2, [2, 7, 27, 52, 77, 97, 102]),
+        (3, [3, 8, 28, 53, 78, 98, 103]),
+        (4, [4, 9, 29, 54, 79, 99, 104]),
+    ]
+    assert len(picture.getcolors(10_000)) >= 5, "paper, three bands, a line"
+    found = seen(tracker, tmp_path)
+    assert found.keys == {"layers/w 0", "once"}
+    assert [point.step for point in found.points("layers/w 0")] == [2, 3, 4]
+
+
+def test_the_picture_of_histograms_goes_on_with_the_run(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    first = make()
+    first.deliver(histograms(2, 3))
+    first.finish("killed")
+    second = make(run_id=run_id_of(first))
+    second.deliver(histograms(3, 4) + histograms(0, of="new"))
+    columns, _ = course_of(client, run_id_of(first), "w", tmp_path)
+    assert [step for step, _, _ in columns] == [2, 3, 4]
+    columns, _ = course_of(client, run_id_of(first), "new", tmp_path)
+    assert [step for step, _, _ in columns] == [0]
+
+
+@st.composite
+def any_histogram(draw: st.DrawFn) -> LoggedHistogram:
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    edges = sorted(draw(st.lists(finite, min_size=2, max_size=6, unique=True)))
+    some = st.one_of(st.just(0.0), st.floats(0, 1e300))
+    counts = draw(st.lists(some, min_size=len(edges) - 1, max_size=len(edges) - 1))
+    return LoggedHistogram(counts, edges, edges[0], edges[-1], 1, 0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), any_histogram()), min_size=1, max_size=4)
+)
+def test_histograms_of_any_numbers_have_a_picture(
+    rows: list[tuple[int, LoggedHistogram]],
+) -> None:
+    course = Course()
+    for when, (step, histogram) in enumerate(rows):
+        course.take(histogram, step, when)
+    picture = course.picture()
+    if any(sum(histogram.counts) for _, histogram in rows):
+        assert picture is not None
+        assert PIL.Image.open(io.BytesIO(picture)).size == (512, 384)
+    assert Course(json.loads(json.dumps(course.plain()))).plain() == course.plain()
+
+
+def test_a_long_run_of_histograms_keeps_its_ends_and_a_bounded_size() -> None:
+    course = Course()
+    for step in range(3000):
+        course.take(capture({"w": Histogram([step, step + 1.0])})[0]["w"], step, step)  # type: ignore[arg-type]  # a histogram
+    steps = [step for step, _, _ in course.plain()]
+    assert (steps[0], steps[-1]) == (0, 2999)
+    assert 500 < len(steps) <= 1024
+
+
+def test_every_picture_of_a_list_has_a_panel_and_a_figure_one_too(
+    make: Make, client: Any, tmp_path: Path
+) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure")
+    pictures = [numpy.full((5, 6, 3), shade, "uint8") for shade in range(3)]
+    tracker = make()
+    tracker.deliver(
+        [
+            row({"a/b": [Image(picture, caption=f"{n}") for n, picture in enumerate(pictures)]}, 7),
+            row({"a/b": Image(pictures[0]), "curve": figure_module.Figure(figsize=(1, 1))}, 8),
+        ]
+    )
+    # What the page makes of these names: a panel for each key, a picture for each step.
+    names = [
+        path.removeprefix("images/").split("+")
+        for path in paths_of(client, run_id_of(tracker), "images")
+    ]
+    panels = {(name[0].replace("~", "/"), name[2]) for name in names}
+    assert panels == {("a/b/0", "7"), ("a/b/1", "7"), ("a/b/2", "7"), ("a/b", "8"), ("curve", "8")}
+    found = seen(tracker, tmp_path)
+    assert found.keys == {"a/b", "curve"}
+    *listed, alone = found.media("a/b")
+    assert [(image.caption, image.figure) for image in listed] == [
+        (str(n), False) for n in range(3)
+    ]
+    assert (alone.caption, found.media("curve")[0].figure) == (None, True)
 
 
 def test_files_of_any_name_land_and_come_back(make: Make, tmp_path: Path) -> None:

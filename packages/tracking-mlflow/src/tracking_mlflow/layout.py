@@ -2,12 +2,15 @@
 
 Written by `tracking_mlflow.tracker`, read by `tracking_mlflow.reader`::
 
-    images/<key>+step+3+timestamp+1760000000250+<digest>_0.png     as MLflow's image grid wants it
-    text/<key>/step_00000003_1760000000250_<digest>_0.txt          likewise figures, tables,
-                                                                   histograms, audio and video
+    images/<key>+step+3+timestamp+1760000000250+<digest>_0.png     as MLflow's image grid wants it;
+    images/<key>~2+step+3+timestamp+1760000000250+<digest>_2of8.png   the third of a list of eight
+    images/<key>+step+0+timestamp+0+histogram_0.png                how the histograms of a key went
+    text/<key>/step_00000003_1760000000250_<digest>_0.txt          likewise tables, histograms,
+                                                                   audio and video
     table_images/<digest>.png                                      pictures in the cells of tables
     tracking/config.json                                           the whole configuration
     tracking/tags/<name>.txt                                       tags too long for MLflow
+    tracking/histograms/<key>.json                                 what that picture is drawn from
     tracking/media/<kind>/<key>/step_..._<digest>.json             captions and the like
 
 The digest is that of the content, so sending a record again replaces what is there. Whatever else
@@ -48,6 +51,7 @@ __all__ = [
     "Encoded",
     "Place",
     "companion",
+    "course_path",
     "decoded",
     "encoded",
     "file_path",
@@ -162,6 +166,11 @@ def file_path(folder: str, name: str) -> str:
     return escape(posixpath.join(folder, name), _FILE)
 
 
+def course_path(key: str) -> str:
+    """Where the `distribution.Course` of the histograms of `key` is kept."""
+    return f"tracking/histograms/{_short_path(key)}.json"
+
+
 def tag_path(name: str) -> str:
     """Where the whole value of the tag `name` (as MLflow knows it) lies."""
     return f"tracking/tags/{_short_path(name)}.txt"
@@ -171,12 +180,13 @@ class Place(NamedTuple):
     """Where a medium or a text lies among the artifacts.
 
     Attributes:
-        kind: ``"images"``, ``"figures"``, ``"tables"``, ``"histograms"``, ``"audio"``, ``"video"``
+        kind: ``"images"`` (figures too), ``"tables"``, ``"histograms"``, ``"audio"``, ``"video"``
             or ``"text"``.
         key: fit for a path (`Place.of`).
         time: milliseconds since the epoch.
         digest: of all that was logged under this key in one call.
-        number: in a list of media.
+        number, among: in a list of so many media. The grid shows one picture for a key and step,
+            so that those of a list have keys of their own there, ``<key>/<number>``.
     """
 
     kind: str
@@ -186,35 +196,46 @@ class Place(NamedTuple):
     digest: str
     number: int
     suffix: str
+    among: int = 1
 
     @classmethod
-    def of(
-        cls, key: str, step: int, time: int, items: Sequence[Encoded], what: str = ""
-    ) -> list[Place]:
-        """Places for `items`, logged as one value under `key`, or as its companion `what`."""
+    def of(cls, key: str, step: int, time: int, items: Sequence[Encoded]) -> list[Place]:
+        """Places for `items`, logged as one value under `key`."""
         whole = hashlib.sha256()
         for item in items:
             whole.update(hashlib.sha256(item.data).digest())
             whole.update(repr(item.about).encode())
         digest = whole.hexdigest()[:8]
         short = _short_path(key)
-        short = companion(short, what) if what else short
         return [
-            cls(item.kind, short, step, time, digest, index, item.suffix)
+            cls(item.kind, short, step, time, digest, index, item.suffix, len(items))
             for index, item in enumerate(items)
         ]
+
+    @classmethod
+    def of_course(cls, key: str) -> Place:
+        """Where the picture of a `distribution.Course` lies: the grid opens at step 0."""
+        return cls("images", _short_path(key), 0, 0, _COURSE, 0, "png")
 
     @classmethod
     def at(cls, path: str) -> Place | None:
         """The place that `path` is, or None if it is none."""
         if found := _GRID.fullmatch(path):
-            key, _, step, time, digest, index, suffix = found.groups()
+            key, _, step, time, digest, index, among, suffix = found.groups()
             key = key.replace("~", "/").replace("#", "/")
-            return cls("images", key, int(step), int(time), digest, int(index or 0), suffix)
+            key = key.removesuffix(f"/{index}") if among else key
+            place = cls("images", key, int(step), int(time), digest, int(index or 0), suffix)
+            return place._replace(among=int(among or 1))
         if found := _MEDIUM.fullmatch(path):
-            kind, key, step, time, digest, index, suffix = found.groups()
-            return cls(kind, key, int(step), int(time), digest, int(index), suffix)
+            kind, key, step, time, digest, index, among, suffix = found.groups()
+            place = cls(kind, key, int(step), int(time), digest, int(index), suffix)
+            return place._replace(among=int(among or 1))
         return None
+
+    @property
+    def is_course(self) -> bool:
+        """Whether it is that of a picture that nobody has logged, `of_course`."""
+        return self.digest == _COURSE
 
     @property
     def whole_key(self) -> str:
@@ -224,11 +245,12 @@ class Place(NamedTuple):
     @property
     def stem(self) -> str:
         """The path without the dot and the suffix."""
+        number = f"{self.number}of{self.among}" if self.among > 1 else f"{self.number}"
         if self.kind == "images":
-            key = self.key.replace("/", "~")
+            key = f"{self.key}/{self.number}" if self.among > 1 else self.key
             when = f"step+{self.step}+timestamp+{self.time}"
-            return f"images/{key}+{when}+{self.digest}_{self.number}"
-        return f"{self.kind}/{self.key}/{self._name}_{self.number}"
+            return f"images/{key.replace('/', '~')}+{when}+{self.digest}_{number}"
+        return f"{self.kind}/{self.key}/{self._name}_{number}"
 
     @property
     def path(self) -> str:
@@ -248,12 +270,14 @@ class Place(NamedTuple):
 # MLflow's own client writes the same names with a UUID for the digest, and before 3.10 or so with %
 # for +: such images are read too.
 _GRID = re.compile(
-    r"images/([^+%]+)([+%])step\2(-?\d+)\2timestamp\2(\d+)\2([0-9a-f-]+)(?:_(\d+))?\.(\w+)"
+    r"images/([^+%]+)([+%])step\2(-?\d+)\2timestamp\2(\d+)\2([0-9a-f-]+|histogram)"
+    r"(?:_(\d+)(?:of(\d+))?)?\.(\w+)"
 )
 _MEDIUM = re.compile(
-    r"(text|figures|tables|histograms|audio|video)/(.+)"
-    r"/step_(-?\d+)_(\d+)_([0-9a-f]{8})_(\d+)\.(\w+)"
+    r"(text|tables|histograms|audio|video)/(.+)"
+    r"/step_(-?\d+)_(\d+)_([0-9a-f]{8})_(\d+)(?:of(\d+))?\.(\w+)"
 )
+_COURSE = "histogram"  # in place of a digest
 
 
 _THUMBNAIL = "+compressed."
@@ -298,8 +322,9 @@ def encoded(value: object) -> Encoded:
             return Encoded("text", "txt", value.encode("utf-8"), {})
         case LoggedImage():
             data, suffix = image_file(value)
-            kind = "figures" if value.figure else "images"
-            return Encoded(kind, suffix, data, {"caption": value.caption} if value.caption else {})
+            about = {"caption": value.caption, "figure": value.figure}
+            said = {name: one for name, one in about.items() if one}
+            return Encoded("images", suffix, data, said)
         case LoggedTable():
             data, about, pictures = table.written(value)
             return Encoded("tables", "json", data, about, pictures)
@@ -330,8 +355,8 @@ def decoded(place: Place, data: bytes, about: dict[str, Any], fetch: table.Fetch
         case "video":
             return LoggedVideo(data, **{**about, "format": place.suffix})
         case _:
-            figure = place.kind == "figures"
             shape = _png_shape(data) if place.suffix == "png" else (0, 0, 0)
+            figure = about.get("figure", False)
             return LoggedImage(data, *shape, place.suffix, about.get("caption"), figure)
 
 

@@ -125,7 +125,7 @@ def _read_media(artifacts: dict[str, Path], rows: _Rows) -> dict[str, Path]:
         if place is None:
             if not (layout.is_thumbnail(path) or path.startswith("tracking/")):
                 files[path] = local
-        elif not layout.split_companion(place.key)[1]:
+        elif not place.is_course:
             call = calls.setdefault((place.kind, place.key, *place[2:5]), {})
             # A picture that the grid can't show lies beside a copy of it in WebP.
             if place.number not in call or place.suffix != "webp":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
     from tracking_mlflow.tracker import MLflowTracker
 
-__all__ = ["Wanted", "client", "config_of", "continued", "created", "wanted", "without_password"]
+__all__ = [
+    "Wanted",
+    "artifact",
+    "client",
+    "config_of",
+    "continued",
+    "created",
+    "wanted",
+    "without_password",
+]
 
 DEFAULT_EXPERIMENT = "0"  # of every MLflow store, where it is called "Default"
 YES, NO = ("1", "true", "yes", "y", "t", "on"), ("", "0", "false", "no", "n", "f", "off")
@@ -135,13 +145,19 @@ def created(
 
 def config_of(client: MlflowClient, run_id: str) -> dict[str, Any]:
     """The configuration that the run has so far."""
-    folder = os.path.dirname(CONFIG_PATH)
-    if CONFIG_PATH not in (file.path for file in client.list_artifacts(run_id, folder)):
-        return {}
+    kept = artifact(client, run_id, CONFIG_PATH)
+    return dict(json.loads(kept)) if kept else {}
+
+
+def artifact(client: MlflowClient, run_id: str, path: str) -> bytes | None:
+    """What lies at `path` among the artifacts of the run, if anything does."""
+    folder = posixpath.dirname(path)
+    if path not in (file.path for file in client.list_artifacts(run_id, folder)):
+        return None
     with tempfile.TemporaryDirectory() as directory:
-        path = client.download_artifacts(run_id, CONFIG_PATH, directory)
-        with open(path, encoding="utf-8") as file:
-            return dict(json.load(file))
+        local = client.download_artifacts(run_id, path, directory)
+        with open(local, "rb") as file:
+            return file.read()
 
 
 def without_password(uri: str) -> str:

@@ -32,8 +32,9 @@ from tracking_core.records import (
     media_list,
 )
 from tracking_core.tracker import RecordTracker, on_main_process, whole_step
-from tracking_mlflow import distribution, layout, runs
+from tracking_mlflow import layout, runs
 from tracking_mlflow.batch import Batch
+from tracking_mlflow.distribution import Course
 from tracking_mlflow.grid import copies
 from tracking_mlflow.settings import BOUNDED, QUIET, chosen, imported
 
@@ -96,6 +97,8 @@ class MLflowTracker(RecordTracker):
         self._changed: set[str] = set()
         self._tables: list[dict[str, str]] = []
         self._names: dict[str, str] = {}
+        self._courses: dict[str, Course] = {}
+        self._continues = False
         self._lock = threading.RLock()
 
     # --- the run ---
@@ -128,7 +131,8 @@ class MLflowTracker(RecordTracker):
             self._client = runs.client(mlflow, identity)
             if wanted.run_id:
                 run = runs.continued(self._client, wanted)
-                self._config = None  # read when it is needed
+                # Read when it is needed.
+                self._config, self._courses, self._continues = None, {}, True
             else:
                 run = runs.created(mlflow, self._client, wanted, self.began_at)
             self._params = dict(run.data.params)
@@ -183,6 +187,7 @@ class MLflowTracker(RecordTracker):
         run_id = self.active_run.info.run_id
         with self._lock, chosen(QUIET), tempfile.TemporaryDirectory() as folder:
             batch = Batch(run_id, self._client, folder, self.reject)
+            changed: dict[str, Course] = {}
             for record in records:
                 match record:
                     case Config():
@@ -191,9 +196,11 @@ class MLflowTracker(RecordTracker):
                         for key, value in record.values.items():
                             self._take_tag(key, layout.label_text(value), batch)
                     case Log():
-                        self._take_log(record, batch)
+                        self._take_log(record, batch, changed)
                     case End():  # finish() says it, once the last record has been taken
                         self._ended_at = record.wall_time
+            for key, course in changed.items():
+                self._draw(key, course, batch)
             batch.send()
             self._params.update(batch.params)
 
@@ -220,7 +227,7 @@ class MLflowTracker(RecordTracker):
         if len(value) > layout.LONGEST_TAG:
             batch.files[layout.tag_path(name)] = value.encode("utf-8")
 
-    def _take_log(self, record: Log, batch: Batch) -> None:
+    def _take_log(self, record: Log, batch: Batch, changed: dict[str, Course]) -> None:
         step = record.position if record.step is None else record.step
         when, model_id = self._options(record)
         for key, value in flat(record.values):
@@ -229,7 +236,12 @@ class MLflowTracker(RecordTracker):
             elif isinstance(value, str):
                 self._take_media(key, [value], step, when, batch)
             elif not isinstance(value, (bool, int, float, type(None))):
-                self._take_media(key, media_list(value), step, when, batch)
+                media = media_list(value)
+                self._take_media(key, media, step, when, batch)
+                for medium in media:
+                    if isinstance(medium, LoggedHistogram):
+                        changed[key] = course = self._course(key, batch)
+                        course.take(medium, step, when)
             else:
                 number = math.nan if value is None else float(value)
                 name = self._name(key, batch)
@@ -247,44 +259,50 @@ class MLflowTracker(RecordTracker):
         for medium in media:
             if isinstance(medium, LoggedFile):
                 self._take_file(key, medium, batch)
-            elif isinstance(medium, LoggedHistogram):
-                name = self._name(key, batch)
-                for what, number in distribution.quantiles(medium).items():
-                    batch.metric(layout.companion(name, what), number, when, step)
-                picture = [distribution.picture(medium)]
-                self._place(key, picture, step, when, batch, what="histogram")
-        self._place(
-            key, [one for one in media if not isinstance(one, LoggedFile)], step, when, batch
-        )
-
-    def _place(
-        self,
-        key: str,
-        media: Sequence[Any],
-        step: int,
-        when: int,
-        batch: Batch,
-        *,
-        what: str = "",
-    ) -> None:
         try:
-            items = [layout.encoded(medium) for medium in media]
+            items = [
+                layout.encoded(medium) for medium in media if not isinstance(medium, LoggedFile)
+            ]
         except Exception as error:  # one damaged medium must not hold up all that comes after it
             self.reject(key, media, f"encoding it raised {type(error).__name__}")
             return
         about: dict[str, list[Any]] = {}
-        for place, item in zip(layout.Place.of(key, step, when, items, what), items, strict=True):
+        for place, item in zip(layout.Place.of(key, step, when, items), items, strict=True):
             batch.files[place.path] = item.data
             batch.files.update(item.beside)
             about.setdefault(place.about_path, []).append([place.number, item.about])
-            if item.about or (place.whole_key != key and not what):
+            if item.about or place.whole_key != key:
                 notes = {"key": key, "items": about[place.about_path]}
                 batch.files[place.about_path] = json.dumps(notes).encode()
             if place.kind == "images":
-                batch.files.update(copies(place, item.data))
-                batch.tags["mlflow.loggedImages"] = "True"
+                self._show(place, item.data, batch)
             elif place.kind == "tables":
                 self._list_table({"path": place.path, "type": "table"}, batch)
+
+    def _show(self, place: layout.Place, picture: bytes, batch: Batch) -> None:
+        batch.files[place.path] = picture
+        batch.files.update(copies(place, picture))
+        batch.tags["mlflow.loggedImages"] = "True"
+
+    def _course(self, key: str, batch: Batch) -> Course:
+        course = self._courses.get(key)
+        if course is None:
+            course = Course()
+            if self._continues:
+                kept = runs.artifact(self._client, batch.run_id, layout.course_path(key))
+                with suppress(ValueError, TypeError):  # somebody else's file
+                    course = Course(json.loads(kept or b"[]"))
+            self._courses[key] = course
+        return course
+
+    def _draw(self, key: str, course: Course, batch: Batch) -> None:
+        batch.files[layout.course_path(key)] = json.dumps(course.plain()).encode()
+        try:
+            picture = course.picture()
+        except Exception:  # a Pillow without fonts: the histograms themselves are safe
+            picture = None
+        if picture is not None:
+            self._show(layout.Place.of_course(key), picture, batch)
 
     def _list_table(self, table: dict[str, str], batch: Batch) -> None:
         """The UI's evaluation view shows the tables that this tag lists; the newest if too many."""
