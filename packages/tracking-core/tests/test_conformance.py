@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from tracking_core import register_tracker_class
+from tracking_core.installing import install_line
 from tracking_core.records import End, Log, LoggedImage, Record
 from tracking_core.testing import KINDS, MemoryTracker, Seen, TrackerConformance
 from tracking_core.tracker import GeneralTracker
@@ -211,7 +212,7 @@ def test_a_standard_test_that_fails_says_what_to_do_and_what_it_saw(tmp_path: Pa
 def test_without_the_extra_it_says_what_to_install() -> None:
     script = "import sys; sys.modules['hypothesis'] = None; import tracking_core.testing"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stderr
-    assert "needs hypothesis: pip install 'tracking-core[testing]'" in said
+    assert f"needs hypothesis: {install_line('tracking-core', 'testing')}" in said
 
 
 def test_media_finds_all_of_a_numbered_list_at_every_step() -> None:

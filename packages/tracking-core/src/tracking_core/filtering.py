@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tracking_core.errors import (
     InvalidTrackerError,
     MissingLoggingDirectoryError,
     UnknownTrackerError,
 )
+from tracking_core.installing import install_line
 from tracking_core.registry import (
     LOGGER_TYPE_TO_CLASS,
     LoggerType,
@@ -21,10 +22,24 @@ from tracking_core.registry import (
 from tracking_core.rejections import say
 from tracking_core.tracker import GeneralTracker
 
-__all__ = ["LogWith", "filter_trackers"]
+__all__ = ["Choice", "LogWith", "choose_trackers", "filter_trackers"]
 
 OneTracker: TypeAlias = str | LoggerType | GeneralTracker
 LogWith: TypeAlias = OneTracker | Iterable[OneTracker] | None
+
+
+class Choice(NamedTuple):
+    """What came of a `log_with`.
+
+    Attributes:
+        trackers: names and instances, without repeats.
+        left_out: what is to be said of each that was asked for and is not among them, by name.
+        deliberately_none: whether `log_with` was an empty list.
+    """
+
+    trackers: list[str | GeneralTracker]
+    left_out: dict[str, str]
+    deliberately_none: bool
 
 
 def filter_trackers(
@@ -49,31 +64,46 @@ def filter_trackers(
             tracker's package needs is missing or has another version; more than one package
             brings the name.
     """
+    choice = choose_trackers(log_with, logging_dir)
+    for reason in choice.left_out.values():
+        say(reason)
+    return choice.trackers
+
+
+def choose_trackers(log_with: LogWith, logging_dir: str | os.PathLike[str] | None = None) -> Choice:
+    """As `filter_trackers`, which says what was left out."""
     if log_with is None:
-        return []
-    wanted: Iterable[object]
+        return Choice([], {}, False)
+    wanted: list[object]
     if isinstance(log_with, (str, GeneralTracker)) or not isinstance(log_with, Iterable):
         wanted = [log_with]
     else:
         wanted = list(log_with)
     chosen: list[str | GeneralTracker] = []
+    left_out: dict[str, str] = {}
     for one in wanted:
         if isinstance(one, GeneralTracker):
             _require_attributes(one)
     if any(one == LoggerType.ALL for one in wanted if isinstance(one, str)):
         chosen = [one for one in wanted if isinstance(one, GeneralTracker)]
-        chosen += [name for name in get_available_trackers() if _loads(name)]
+        for name in get_available_trackers():
+            if problem := _problem_with_loading(name):
+                left_out[str(name)] = problem
+            else:
+                chosen.append(name)
     else:
         for one in wanted:
             if isinstance(one, GeneralTracker):
                 if not any(one is other for other in chosen):
                     chosen.append(one)
-            elif _known(one) not in chosen and _installed(one):
-                chosen.append(_known(one))
+            elif (known := _known(one)) in LOGGER_TYPE_TO_CLASS:
+                chosen += [known] if known not in chosen else []
+            else:
+                left_out[str(known)] = _not_installed(known)
     for one in chosen:
         if isinstance(one, str) and LOGGER_TYPE_TO_CLASS[one].requires_logging_directory:
             _require_directory(one, logging_dir)
-    return chosen
+    return Choice(chosen, left_out, deliberately_none=not wanted)
 
 
 def _require_attributes(tracker: GeneralTracker) -> None:
@@ -103,29 +133,27 @@ def _known(name: object) -> str:
         # No package is proposed for a slip of the pen: somebody might publish one.
         guess = f" Did you mean {close[0]!r}?" if close else ""
         raise UnknownTrackerError(f"{problem}{guess} Choose between {known}")
+    # Nor for a name that nobody has heard of: whose package that is, only its author knows.
     raise UnknownTrackerError(
-        f"{problem} Choose between {known}, "
-        f"or install the package that brings it (pip install {distribution_of(name)})"
+        f"{problem} Choose between {known}; "
+        "a tracker of another project is known once its package is installed here"
     )
 
 
-def _installed(name: object) -> bool:
-    if name in LOGGER_TYPE_TO_CLASS:
-        return True
+def _not_installed(name: str) -> str:
     here = ", ".join(get_available_trackers()) or "none"
-    say(
+    return (
         f"tracker {str(name)!r} is not installed and left out: "
-        f"pip install {distribution_of(str(name))} (installed here: {here})"
+        f"{install_line(distribution_of(name))} (installed here: {here})"
     )
-    return False
 
 
-def _loads(name: str) -> bool:
+def _problem_with_loading(name: str) -> str:
     try:
-        return LOGGER_TYPE_TO_CLASS[name] is not None
+        LOGGER_TYPE_TO_CLASS[name]
     except InvalidTrackerError as error:
-        say(f"left out of 'all': {error}")
-        return False
+        return f"left out of 'all': {error}"
+    return ""
 
 
 def _require_directory(name: str, logging_dir: object) -> None:

@@ -14,6 +14,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TypeVar
 
 from tracking_core.errors import InvalidTrackerError
+from tracking_core.installing import update_line
 from tracking_core.rejections import say
 from tracking_core.requirements import CORE, canonical, metadata_field, unmet_requirements
 from tracking_core.tracker import GeneralTracker
@@ -207,15 +208,16 @@ def _load(points: list[EntryPoint]) -> type[GeneralTracker]:
             f"{culprit}: its entry point is {point.value!r}, which has not the form "
             "'package.module:Class'"
         )
+    update = update_line(package, ours=package in map(distribution_of, LoggerType.list()))
     unmet = unmet_requirements(point.dist) if point.dist is not None else []
     for requirement in unmet:
         if requirement.distribution == CORE:
             # Its code was written for another contract: what it would do is anybody's guess.
-            raise InvalidTrackerError(f"{culprit}: {requirement}: pip install -U {package}")
+            raise InvalidTrackerError(f"{culprit}: {requirement}: {update}")
     if unmet:
         say(
             f"tracker {point.name!r} of the package {package!r} may not work: "
-            f"{'; '.join(map(str, unmet))}: pip install -U {package}"
+            f"{'; '.join(map(str, unmet))}: {update}"
         )
     try:
         tracker_class = point.load()

@@ -1,4 +1,4 @@
-"""What proves that a tracker keeps the contract: ``pip install tracking-core[testing]``.
+"""What proves that a tracker keeps the contract: the core with its extra ``testing``.
 
 Subclass `TrackerConformance` in a test module, say how to make a tracker and how to read a run back
 with the *library's own* reader, and pytest runs the rest.
@@ -7,10 +7,12 @@ with the *library's own* reader, and pytest runs the rest.
 # ruff: noqa: E402 - what is imported at the end needs what stands before it
 from importlib.util import find_spec
 
+from tracking_core.installing import install_line
+
 _missing = [name for name in ("hypothesis", "numpy", "PIL", "pytest") if find_spec(name) is None]
 if _missing:
     raise ModuleNotFoundError(
-        f"tracking_core.testing needs {', '.join(_missing)}: pip install 'tracking-core[testing]'"
+        f"tracking_core.testing needs {', '.join(_missing)}: {install_line('tracking-core', 'testing')}"
     )
 
 import pytest
