@@ -20,8 +20,11 @@ from tracking_core import (
     Artifact,
     GeneralTracker,
     Image,
+    NoTrackerError,
     NotStartedError,
+    TrackerNotInstalledError,
     Tracking,
+    TrackingError,
     TrackingWarning,
     UnknownTrackerError,
     register_tracker_class,
@@ -563,3 +566,92 @@ def test_no_row_lies_beyond_the_steps_that_trackers_can_store(memory: MemoryTrac
         tracking.log({"a": 3}, step=2**63)
     assert [row.position for row in memory.rows] == [2**63 - 1] * 3
     tracking.end_training()
+
+
+class TestTrackersThatAreNotInstalled:
+    @pytest.fixture(autouse=True)
+    def _none_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tracking_core.registry._installed", dict)
+
+    def test_the_others_go_on_and_it_is_said_again_at_the_end(
+        self, memory: MemoryTracker, tmp_path: Path
+    ) -> None:
+        with pytest.warns(TrackingWarning, match="'wandb' is not installed and left out: .*pip"):
+            tracking = Tracking(["wandb", memory], tmp_path, delivery="thread")
+        with pytest.warns(TrackingWarning) as said, tracking:
+            tracking.init_trackers("p")
+            assert not said.list
+            tracking.log({"a": 1})
+        (end,) = said
+        text = str(end.message)
+        assert text.startswith("this run was not logged to wandb: tracker 'wandb' is not installed")
+        assert "pip install " in text
+        assert f"Tracking.replay({str(tracking.run_dir)!r}, log_with=...)" in text
+        assert end.filename == __file__
+        assert memory.values("a") == [1]
+
+    @pytest.mark.parametrize("how", ["with", "without an end"])
+    def test_a_run_without_any_other_is_said_to_be_nowhere(self, how: str) -> None:
+        with pytest.warns(TrackingWarning, match="'aim' is not installed"):
+            tracking = Tracking("aim")
+        with pytest.warns(TrackingWarning) as said:
+            for _ in range(2):
+                tracking.init_trackers("p")
+                if how == "with":
+                    tracking.end_training()
+                else:
+                    tracking._end_forgotten()
+        nowhere, *ends = map(str, [one.message for one in said])
+        assert nowhere.startswith("this run is logged nowhere: none of the trackers")
+        assert all(end.startswith("this run was not logged to aim:") for end in ends)
+        assert len(ends) == 2, "once for each run"
+
+    def test_strict_makes_it_an_error_at_once(self, memory: MemoryTracker) -> None:
+        with pytest.raises(TrackerNotInstalledError) as caught:
+            Tracking(["wandb", memory, "aim"], strict=True)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, ImportError)
+        assert isinstance(caught.value, TrackingError)
+        for name in ("wandb", "aim"):
+            assert f"tracker '{name}' is not installed" in str(caught.value)
+
+    def test_off_the_main_process_nothing_is_said(
+        self, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        for tracking in (Tracking("wandb"), Tracking(logging_dir="runs")):
+            with tracking:
+                tracking.init_trackers("p")
+        assert not recwarn.list
+
+    def test_all_of_nothing_is_nowhere(self) -> None:
+        with pytest.warns(TrackingWarning, match="nowhere: no tracker was named.* here: none"):
+            Tracking("all").init_trackers("p")
+
+
+class TestARunThatIsLoggedNowhere:
+    def test_without_log_with_it_is_said_once(self, tmp_path: Path) -> None:
+        tracking = Tracking(logging_dir=tmp_path)
+        with pytest.warns(TrackingWarning, match=r"no tracker was named.*log_with=\[\]") as said:
+            for _ in range(2):
+                tracking.init_trackers("p")
+                tracking.log({"a": 1})
+                tracking.end_training()
+        assert len(said) == 1
+        assert said[0].filename == __file__
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("log_with", [[], (), iter([]), set()])
+    def test_an_empty_list_is_meant_so(self, tmp_path: Path, log_with: Any) -> None:
+        with Tracking(log_with, logging_dir=tmp_path, strict=True) as tracking:
+            tracking.init_trackers("p")
+            tracking.log({"a": 1})
+
+    @pytest.mark.parametrize("more", [{}, {"logging_dir": "runs"}])
+    def test_strict_makes_it_an_error_at_once(self, more: dict[str, Any]) -> None:
+        with pytest.raises(NoTrackerError, match="no tracker was named") as caught:
+            Tracking(**more, strict=True)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, TrackingError)

@@ -14,8 +14,10 @@ __all__ = [
     "JournalError",
     "JournalVersionError",
     "MissingLoggingDirectoryError",
+    "NoTrackerError",
     "NotStartedError",
     "StepError",
+    "TrackerNotInstalledError",
     "TrackingError",
     "TrackingWarning",
     "UnfitValueError",
@@ -37,6 +39,17 @@ class InvalidTrackerError(TrackingError, ValueError):
 
 class MissingLoggingDirectoryError(TrackingError, ValueError):
     """A tracker that writes to a directory was given none (`filter_trackers`)."""
+
+
+class TrackerNotInstalledError(TrackingError, ValueError, ImportError):
+    """The package of a tracker is not installed, and ``Tracking(strict=True)`` was asked for.
+
+    The message names the tracker and the command that installs its package.
+    """
+
+
+class NoTrackerError(TrackingError, ValueError):
+    """A run would be logged nowhere, and ``Tracking(strict=True)`` was asked for."""
 
 
 class AlreadyStartedError(TrackingError, RuntimeError):

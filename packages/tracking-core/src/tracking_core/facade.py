@@ -21,16 +21,19 @@ from tracking_core.delivery.journaled import JournaledLanes
 from tracking_core.delivery.lane import Lane, TrackerStatus
 from tracking_core.errors import (
     AlreadyStartedError,
+    NoTrackerError,
     NotStartedError,
     StepError,
+    TrackerNotInstalledError,
     UnknownTrackerError,
 )
-from tracking_core.filtering import LogWith, filter_trackers
+from tracking_core.filtering import Choice, LogWith, choose_trackers
 from tracking_core.journal import Durability
 from tracking_core.plain import text, type_name
 from tracking_core.process import PartialState
 from tracking_core.records import Config, Log, Status, Tags, Value
 from tracking_core.recovery import recover, replay
+from tracking_core.registry import get_available_trackers
 from tracking_core.rejections import Rejection, Rejections, say
 from tracking_core.tracker import GeneralTracker, NullTracker, whole_step
 from tracking_core.values import Artifact, Table, base_name
@@ -53,7 +56,9 @@ class Tracking:
 
     Args:
         log_with: tracker names (``"tensorboard"``), `LoggerType` members, tracker instances, or
-            several of them; ``"all"`` is every installed tracker. See `filter_trackers`.
+            several of them; ``"all"`` is every installed tracker; ``[]`` is none, without a word.
+            One of this project that is not installed is left out with a warning, which comes again
+            when the run ends. See `filter_trackers`.
         logging_dir: where trackers that need a directory write.
         delivery: which lane records take to the trackers.
 
@@ -65,9 +70,14 @@ class Tracking:
         durability: what `log` waits for where a journal is kept. With ``"process"`` no death of the
             process loses what was logged, and a power cut costs the last seconds at most; with
             ``"power"`` not even that, and each call waits for the disk, some hundred times as long.
+        strict: whether a tracker that is not installed is an error, as is a run that would be
+            logged nowhere.
 
     Raises:
         ValueError: an unknown tracker, a missing `logging_dir`, an unknown lane or durability.
+        TrackerNotInstalledError: a tracker is not installed, and `strict`. It is a `ValueError` and
+            an `ImportError`.
+        NoTrackerError: there is no tracker at all, and `strict`. It is a `ValueError`.
 
     Example:
         >>> import tempfile
@@ -84,6 +94,7 @@ class Tracking:
         *,
         delivery: Delivery = "auto",
         durability: Durability = "process",
+        strict: bool = False,
     ) -> None:
         if delivery not in get_args(Delivery):
             raise ValueError(f"delivery={delivery!r} is none of {', '.join(get_args(Delivery))}")
@@ -94,10 +105,18 @@ class Tracking:
         self.logging_dir = logging_dir
         self._delivery = delivery
         self._durability: Durability = durability
-        self._chosen = filter_trackers(log_with, logging_dir)
-        if log_with and not self._chosen and PartialState().is_main_process:
-            say("`log_with` was passed, but none of its trackers is installed")
-        PartialState()
+        choice = choose_trackers(log_with, logging_dir)
+        self._chosen, self._left_out = choice.trackers, choice.left_out
+        self._nowhere = _why_nowhere(
+            choice, log_with is None and logging_dir is None and not strict
+        )
+        if strict and self._left_out:
+            raise TrackerNotInstalledError("; ".join(self._left_out.values()))
+        if strict and self._nowhere:
+            raise NoTrackerError(self._nowhere)
+        if PartialState().is_main_process:
+            for reason in self._left_out.values():
+                say(reason)
         self._lanes: list[Lane] = []
         self._trackers: list[GeneralTracker] = []
         # Whether there is a run to log to in *this* process: a forked child has none.
@@ -139,6 +158,9 @@ class Tracking:
         run_id = _new_run_id()
         project_name = text(str(project_name))
         if PartialState().is_main_process:
+            if self._nowhere:
+                say(self._nowhere)
+                self._nowhere = ""
             lanes = lanes_for(
                 self._chosen,
                 project_name,
@@ -176,6 +198,8 @@ class Tracking:
         if status not in get_args(Status):
             raise ValueError(f"status={status!r} is none of {', '.join(get_args(Status))}")
         if not self._active:
+            if self._started and not self._ended and not self._lanes:
+                self._say_what_was_left_out()
             self._ended = self._started
             return
         self._active, self._ended = False, True
@@ -184,6 +208,7 @@ class Tracking:
         deadline = time.monotonic() + timeout
         for lane in self._lanes:
             lane.end(status, max(0.0, deadline - time.monotonic()))
+        self._say_what_was_left_out()
 
     def __enter__(self) -> Tracking:
         return self
@@ -387,8 +412,16 @@ class Tracking:
             )
         return False
 
+    def _say_what_was_left_out(self) -> None:
+        if self._left_out and PartialState().is_main_process:
+            names, reasons = " and ".join(self._left_out), "; ".join(self._left_out.values())
+            later = ""
+            if self.run_dir is not None:
+                later = f". Afterwards Tracking.replay({str(self.run_dir)!r}, log_with=...) does it"
+            say(f"this run was not logged to {names}: {reasons}{later}")
+
     def _end_forgotten(self) -> None:
-        if self._active:
+        if self._active or not (self._lanes or self._ended):
             self.end_training(_status_of(_uncaught_error()), timeout=SECONDS_AT_EXIT)
 
     def _log(
@@ -457,6 +490,19 @@ def _leave_to_the_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_the_parent)
+
+
+def _why_nowhere(choice: Choice, nothing_was_asked_for: bool) -> str:
+    """What is to be said of a run without trackers, unless that is as it should be."""
+    if choice.trackers or choice.deliberately_none or nothing_was_asked_for:
+        return ""
+    if choice.left_out:
+        return "this run is logged nowhere: none of the trackers that were asked for is installed"
+    here = ", ".join(get_available_trackers())
+    return (
+        "this run is logged nowhere: no tracker was named. Name some in log_with "
+        f"(installed here: {here or 'none'}), or pass log_with=[] to log nowhere without this warning"
+    )
 
 
 def _new_run_id() -> str:

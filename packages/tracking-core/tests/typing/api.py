@@ -40,7 +40,9 @@ class Mine(GeneralTracker):
 
 
 def train(arguments: argparse.Namespace) -> None:
-    with Tracking(["tensorboard", LoggerType.MLFLOW, Mine()], logging_dir=Path("runs")) as tracking:
+    with Tracking(
+        ["tensorboard", LoggerType.MLFLOW, Mine()], logging_dir=Path("runs"), strict=True
+    ) as tracking:
         tracking.init_trackers("p", config=vars(arguments), init_kwargs={"mlflow": {"tags": {}}})
         tracking.log({"loss": 1.0, "image": Image(object(), caption="c")}, step=1)
         tracking.log({"h": Histogram([1.0]), "t": Table(["a"], [[1]])}, log_kwargs={"mine": {}})
