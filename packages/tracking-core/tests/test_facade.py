@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -655,3 +656,58 @@ class TestARunThatIsLoggedNowhere:
             Tracking(**more, strict=True)
         assert isinstance(caught.value, ValueError)
         assert isinstance(caught.value, TrackingError)
+
+
+class TestRepr:
+    def test_it_tells_the_run_its_state_and_each_tracker(
+        self, memory: MemoryTracker, tmp_path: Path
+    ) -> None:
+        tracking = Tracking([memory, MemoryTracker()], tmp_path, delivery="thread")
+        assert repr(tracking) == "<Tracking: not started; memory, memory>"
+        tracking.init_trackers("p")
+        tracking.flush()
+        run = f"<Tracking 'p' {tracking.run_id}:"
+        place = f"run_dir {str(tracking.run_dir)!r}>"
+        assert repr(tracking) == f"{run} running; memory running, memory#2 running; {place}"
+        tracking.end_training()
+        assert repr(tracking) == f"{run} ended; memory ended, memory#2 ended; {place}"
+
+    def test_it_names_what_is_missing_and_what_is_nowhere(
+        self, memory: MemoryTracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert repr(Tracking([])) == "<Tracking: not started; no tracker>"
+        tracking = Tracking([])
+        tracking.init_trackers("p")
+        assert repr(tracking).endswith(": logs nowhere; no tracker>")
+        monkeypatch.setattr("tracking_core.registry._installed", dict)
+        with pytest.warns(TrackingWarning):
+            tracking = Tracking([memory, "aim"], delivery="inline")
+        assert repr(tracking) == "<Tracking: not started; memory; left out: aim>"
+
+    def test_off_the_main_process(
+        self, memory: MemoryTracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        tracking = Tracking(memory)
+        expected = ": logs nothing, because this is not the main process; memory>"
+        assert repr(tracking).endswith(expected)
+        tracking.init_trackers("p")
+        assert repr(tracking).endswith(expected)
+
+    def test_it_never_raises(self, tmp_path: Path) -> None:
+        class Odd(MemoryTracker):
+            @property
+            def name(self) -> str:  # type: ignore[override]  # the point of the test
+                raise RuntimeError("no name today")
+
+        register_tracker_class(MemoryTracker)
+        tracking = Tracking("memory", tmp_path, delivery="thread")
+        tracking.init_trackers("p")
+        tracking.end_training()
+        assert tracking.run_dir is not None
+        shutil.rmtree(tracking.run_dir)
+        assert tracking.run_id in repr(tracking)
+        broken = Tracking([], tmp_path)
+        broken._chosen = [Odd()]
+        assert repr(broken) == "<Tracking: describing it raised RuntimeError>"

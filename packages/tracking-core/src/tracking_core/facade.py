@@ -123,6 +123,7 @@ class Tracking:
         self._active = False
         self._started = False
         self._ended = False
+        self._project: str | None = None
         self._run_id: str | None = None
         self._next_position = 0
         self._rejections = Rejections("log()")
@@ -173,7 +174,7 @@ class Tracking:
             )
         self._started, self._ended = True, False
         self._next_position = 0
-        self._run_id = run_id
+        self._project, self._run_id = project_name, run_id
         for lane in lanes:
             lane.start()
         self._lanes = lanes
@@ -391,7 +392,42 @@ class Tracking:
         """
         return self._rejections.changes
 
+    def __repr__(self) -> str:
+        """Which run it is, its state, each tracker with its own, and where the journal lies."""
+        try:
+            return f"<{self._described()}>"
+        except Exception as error:  # it is asked for when something is wrong, by debuggers too
+            return f"<Tracking: describing it raised {type(error).__name__}>"
+
     # --- inside ---
+
+    def _described(self) -> str:
+        run = "Tracking" if self._project is None else f"Tracking {self._project!r} {self._run_id}"
+        if not self._started:
+            state = "not started"
+        elif self._ended:
+            state = "ended"
+        elif self._active:
+            state = "running"
+        elif self._lanes:
+            state = "the run of the process that this one was forked from"
+        else:
+            state = "logs nowhere"
+        if self._chosen and not PartialState().is_main_process:
+            state = "logs nothing, because this is not the main process"
+        trackers = [f"{name} {one.state}" for name, one in self._states().items()]
+        parts = [state, ", ".join(trackers or map(_name_of, self._chosen)) or "no tracker"]
+        if self._left_out:
+            parts.append(f"left out: {', '.join(self._left_out)}")
+        if self.run_dir is not None:
+            parts.append(f"run_dir {str(self.run_dir)!r}")
+        return f"{run}: {'; '.join(parts)}"
+
+    def _states(self) -> dict[str, TrackerStatus]:
+        try:
+            return self.status()
+        except Exception:  # a journal that is damaged or gone
+            return {}
 
     def _in_a_run(self, call: str) -> bool:
         """Whether there is a run to log to; it is said if there is none that should be there."""
@@ -503,6 +539,10 @@ def _why_nowhere(choice: Choice, nothing_was_asked_for: bool) -> str:
         "this run is logged nowhere: no tracker was named. Name some in log_with "
         f"(installed here: {here or 'none'}), or pass log_with=[] to log nowhere without this warning"
     )
+
+
+def _name_of(tracker: str | GeneralTracker) -> str:
+    return tracker.name if isinstance(tracker, GeneralTracker) else str(tracker)
 
 
 def _new_run_id() -> str:
