@@ -23,7 +23,7 @@ FEW = {
     "first-release.added.md",
     "py.typed",
 }
-FEW |= {"__about__.py", "__init__.py", "names.py", "test_conformance.py"}
+FEW |= {"__about__.py", "__init__.py", "installing.py", "names.py", "test_conformance.py"}
 
 
 @pytest.fixture(scope="module")
@@ -357,8 +357,22 @@ MISTAKES = {
         [(f"{ONE}/README.md", "its section '## What goes where' is missing")],
     ),
     "no word about how to install it": Mistake(
-        replaced(f"{ONE}/README.md", "pip install tracking-tensorboard\n", "pip install it\n"),
-        [(f"{ONE}/README.md", "how to install it is missing")],
+        replaced(f"{ONE}/README.md", " ./packages/tracking-tensorboard\n", " ./it\n"),
+        [
+            (
+                f"{ONE}/README.md",
+                f"how to install it, 'pip install ./{CORE} ./{ONE}' is missing",
+            )
+        ],
+    ),
+    "a package that nobody can install by its name": Mistake(
+        added("docs/delivery.md", "\n`pip install -U tracking-dvclive`, or `pip install tracking`\n"),
+        [
+            (
+                "docs/delivery.md",
+                f"has no package to install by that name: pip install ./{CORE} ./{OTHER}",
+            )
+        ],
     ),
     # --- its changes ---
     "no changelog": Mistake(

@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import changelogs
 from monorepo import CORE, PYTHONS, ROOT, Package, admits, packages, rewrite
@@ -26,6 +27,7 @@ from python_text import bare_suppressions, exports, imports, run_at_import
 README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 VALUES = ROOT / "docs" / "values.md"
+INSTALLING = ROOT / "packages" / CORE / "src" / "tracking_core" / "installing.py"
 BEGIN, END = "<!-- packages -->", "<!-- /packages -->"
 
 # What the top of the repository shows, besides the settings of tools, whose names begin with a dot.
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left += 1
             remedy = " (--fix does it)" if finding.fix is not None else ""
             print(f"{finding.place.relative_to(ROOT)}: {finding.what}{remedy}")
+    if not left:
+        print(f"{len(packages())} packages keep every convention", file=sys.stderr)
     return 1 if left else 0
 
 
@@ -83,6 +87,7 @@ def all_findings() -> Findings:
             yield from check(one)
     yield from top()
     yield from suppressions()
+    yield from install_lines(everything)
     yield from table_of_packages(everything)
     yield from list_of_releases(everything)
 
@@ -238,7 +243,8 @@ def pages(package: Package) -> Findings:
         "its section '## Limits'": "\n## Limits\n" in text,
     }
     if package.name != CORE:
-        wanted["how to install it"] = f"pip install {package.name}\n" in text
+        line = install_rule()["in_a_clone"](package.name)
+        wanted[f"how to install it, '{line}'"] = f"\n{line}\n" in text
         wanted["its section '## What goes where'"] = "\n## What goes where\n" in text
     for what, there in wanted.items():
         if not there:
@@ -321,6 +327,29 @@ def suppressions() -> Findings:
         if (ROOT / name).is_file():
             for line in bare_suppressions(ROOT / name):
                 yield Finding(ROOT / name, f"line {line} must say which code it silences, and why")
+
+
+def install_lines(everything: Sequence[Package]) -> Findings:
+    """As long as nothing is on an index, nobody is told to get a package by its name alone."""
+    if install_rule()["ON_AN_INDEX"]:
+        return
+    names = "|".join(re.escape(one.name) for one in everything)
+    by_name = re.compile(rf"pip install [^`|]*?(?<![-/\w])({names})(?![-/\w])")
+    for name in listed("--cached", "--others", "--exclude-standard", "--", "*.md", "*.yml"):
+        path = ROOT / name
+        for number, line in enumerate(
+            path.read_text("utf-8").splitlines() if path.is_file() else [], 1
+        ):
+            if found := by_name.search(line):
+                right = install_rule()["in_a_clone"](found[1])
+                yield Finding(
+                    path, f"line {number} has no package to install by that name: {right}"
+                )
+
+
+def install_rule() -> dict[str, Any]:
+    """The core's module that says how a package is installed, which imports nothing of it."""
+    return runpy.run_path(str(INSTALLING))
 
 
 def listed(*options: str) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
 import re
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +67,45 @@ def test_the_files_that_the_page_links_are_there() -> None:
     linked = re.findall(r"\]\((\.\./[^)#]+)", page())
     assert len(linked) >= 5
     assert [link for link in linked if not (PAGE.parent / link).exists()] == []
+
+
+def test_the_lines_that_it_says_there_are() -> None:
+    (shown,) = [
+        node
+        for node in ast.parse(
+            (EXAMPLE / "tracking_discord" / "__init__.py").read_text("utf-8")
+        ).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert shown.end_lineno is not None
+    said = re.findall(r"(\d+)\s+lines", page())
+    assert [int(one) for one in said] == [
+        round(shown.end_lineno - shown.lineno + 1, -1),
+        lines_of("tracking_discord/media.py", "tracking_discord/webhook.py"),
+        lines_of("tracking_discord/reader.py", "local_discord.py"),
+    ]
+
+
+def lines_of(*names: str) -> int:
+    return sum(len((EXAMPLE / name).read_text("utf-8").splitlines()) for name in names)
+
+
+def test_what_it_says_to_type_makes_a_tracker_that_passes(tmp_path: Path) -> None:
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", page(), re.M | re.S)
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "packages").symlink_to(PAGE.parents[1] / "packages")
+    # What pip would install is here already: the core and, as a copy lies on the path, the example.
+    script = f'set -e\npip() {{ :; }}\npytest() {{ {sys.executable} -m pytest "$@"; }}\n{commands}'
+    paths = os.pathsep.join([str(tmp_path / "tracking-discord"), *sys.path])
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=clone, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (expected,) = re.findall(r"^XFAIL .*$", page(), re.M)
+    assert expected in done.stdout
+    assert re.search(r"\d+ passed, 1 xfailed in", done.stdout)
 
 
 def test_what_else_the_page_shows_runs_and_prints_what_it_says(

@@ -23,6 +23,12 @@ pytest.register_assert_rewrite("tracking_core.testing.conformance")
 from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.servers import refusing
+from tracking_core.testing.snippets import (
+    assert_is_the_readmes_run,
+    python_of,
+    run_python,
+    run_readme,
+)
 from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker
 
 __all__ = [
@@ -32,8 +38,12 @@ __all__ = [
     "Point",
     "Seen",
     "TrackerConformance",
+    "assert_is_the_readmes_run",
     "frames_of",
     "pixels_of",
+    "python_of",
     "refusing",
+    "run_python",
+    "run_readme",
     "samples_of",
 ]
