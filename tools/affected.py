@@ -28,6 +28,7 @@ CONCERN_ALL = (
     "tests-integration/tox.toml",
     "tests-integration/toxfile.py",
     "tools/affected.py",
+    "tools/archives.py",
     "tools/dev.py",
     "tools/history.py",
     "tools/installed_alone.py",

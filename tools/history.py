@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tarfile
 from pathlib import Path
 
+from archives import unpack_tar
 from monorepo import ROOT, Package
 
 __all__ = [
@@ -80,8 +80,7 @@ def tree_at(commit: str, into: Path, *paths: str) -> Path:
     """The tree as it was at a commit or tag, or these paths of it, made in the folder `into`."""
     tar = into / "tree.tar"
     git("archive", "--output", str(tar), commit, *paths)
-    with tarfile.open(tar) as archive:
-        archive.extractall(into, filter="data")
+    unpack_tar(tar, into)
     tar.unlink()
     return into
 

@@ -14,13 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from archives import unpack_tar
 from history import folder_at, numbers, tag_of, tags
 from monorepo import CORE, ROOT, Package, admits, packages
 
@@ -80,8 +80,8 @@ def released_core(version: str, into: Path) -> Path:
 
 def unpack(sdist: Path, to: Path) -> Path:
     """The contents of a source distribution, in the folder `to`."""
-    with tempfile.TemporaryDirectory(dir=to.parent) as folder, tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+    with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+        unpack_tar(sdist, Path(folder))
         (top,) = Path(folder).iterdir()
         top.rename(to)
     return to
