@@ -10,6 +10,7 @@ the core, so that a tracker meets the oldest core that it declares as well as th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archives import unpack_tar
-from history import folder_at, numbers, tag_of, tags
+from history import SHIPPED, folder_at, git, numbers, tag_of, tags
 from monorepo import CORE, ROOT, Package, admits, packages
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "WHEELHOUSE",
     "Built",
     "build",
+    "digest",
     "oldest_core",
     "released_core",
     "unpack",
@@ -91,12 +93,30 @@ def wheel_of(package: Package) -> Path:
     """The wheel of the tree's version of a package.
 
     Raises:
-        SystemExit: nothing was built yet.
+        SystemExit: nothing was built yet, or the package has changed since.
     """
     name = f"{package.module}-{package.version}-py3-none-any.whl"
     if not (WHEELHOUSE / name).is_file():
         raise SystemExit(f"{name} is not built: python3 tools/dev.py tox:wheelhouse")
+    noted = _note(package)
+    if not noted.is_file() or noted.read_text("utf-8") != digest(package):
+        raise SystemExit(
+            f"packages/{package.name} has changed since its wheel was built, so that what was "
+            "tested would be what it was: python3 tools/dev.py tox:wheelhouse builds it again"
+        )
     return WHEELHOUSE / name
+
+
+def digest(package: Package) -> str:
+    """A checksum of what a package is built and tested from: its files that git does not ignore."""
+    paths = [f"packages/{package.name}/{part}" for part in (*SHIPPED, "tests")]
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
+    whole = hashlib.sha256()
+    for name in sorted(set(listed.split("\0"))):
+        if (ROOT / name).is_file():
+            content = hashlib.sha256((ROOT / name).read_bytes()).hexdigest()
+            whole.update(f"{content} {name}\n".encode())
+    return whole.hexdigest()
 
 
 def oldest_core(package: Package) -> Path:
@@ -106,6 +126,7 @@ def oldest_core(package: Package) -> Path:
         SystemExit: nothing was built yet, or it takes none of them.
     """
     bounds = package.requirements[CORE]
+    tree = packages()[0]
     cores = {wheel.name.split("-")[1]: wheel for wheel in WHEELHOUSE.glob("tracking_core-*.whl")}
     fit = sorted((version for version in cores if admits(bounds, version)), key=numbers)
     if not fit:
@@ -113,14 +134,20 @@ def oldest_core(package: Package) -> Path:
             f"{package.name} takes none of the cores {', '.join(cores) or '(none)'} in {WHEELHOUSE}: "
             "python3 tools/dev.py tox:wheelhouse builds them"
         )
-    return cores[fit[0]]
+    return wheel_of(tree) if fit[0] == tree.version else cores[fit[0]]
 
 
 def _add(package: Package) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        _note(package).write_text(digest(package), "utf-8")
         built = build(package.folder, Path(folder))
         unpack(built.sdist, SOURCES / package.name)
         shutil.move(built.wheel, WHEELHOUSE)
+
+
+def _note(package: Package) -> Path:
+    """Where the `digest` of a package lies, as it was when its wheel was built."""
+    return WHEELHOUSE / f"{package.name}.sha256"
 
 
 def _add_released_core(version: str) -> str:
