@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,13 @@ def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests may themselves run below a launcher."""
     for name in RANK_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_exception_is_left() -> Iterator[None]:
+    """A test that leaves Python handling one puts it on top of every traceback that comes."""
+    yield
+    assert sys.exc_info()[1] is None
 
 
 @pytest.fixture
