@@ -173,6 +173,10 @@ MISTAKES = {
         replaced(PYPROJECT, 'readme = "README.md"\n', ""),
         [(PYPROJECT, "project.readme must be 'README.md'")],
     ),
+    "folders of tests that stay": Mistake(
+        replaced(PYPROJECT, 'retention_policy = "failed"', 'retention_policy = "all"'),
+        [(PYPROJECT, "tool.pytest.tmp_path_retention_policy must be 'failed'")],
+    ),
     "another licence": Mistake(
         replaced(PYPROJECT, "Apache-2.0", "MIT"),
         [(PYPROJECT, "project.license must be 'Apache-2.0'")],

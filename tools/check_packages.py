@@ -121,6 +121,7 @@ def metadata(package: Package) -> Findings:
         "project.license": "Apache-2.0",
         "project.license-files": ["LICENSE"],
         "project.dynamic": ["version"],
+        "tool.pytest.tmp_path_retention_policy": "failed",
         "tool.hatch.version.path": f"src/{package.module}/__about__.py",
         "tool.hatch.build.targets.wheel.packages": [f"src/{package.module}"],
     }
