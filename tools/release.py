@@ -234,7 +234,7 @@ def unfit_conventions(one: Package, tree: Path, *, fix: bool) -> list[str]:
     """What tools/check_packages.py finds in the tree of the release, and does not write anew."""
     command = [sys.executable, str(tree / "tools" / "check_packages.py")]
     said = subprocess.run([*command, *(["--fix"] if fix else [])], capture_output=True, text=True)
-    if said.returncode not in (0, 1) or said.stderr:
+    if said.returncode not in (0, 1) or (said.returncode and said.stderr):
         return [f"tools/check_packages.py could not look at {one.name}:\n{said.stderr}"]
     # A new core must be in the range of every package beside it; else those are not looked at.
     beside = [other.name for other in packages() if one.name not in (CORE, other.name)]
