@@ -33,6 +33,7 @@ import yaml  # noqa: E402 - not found where the above is not
 
 NAMES = [one.name for one in packages()]
 FILES = sorted(WORKFLOWS.glob("*.yml"))
+FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 ON_CHANGES = {"push": {"branches": ["main"]}, "pull_request": None, "merge_group": None}
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 
@@ -115,6 +116,31 @@ def test_every_workflow_is_valid() -> None:
     command = [PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
     done = subprocess.run([*command, *FILES], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
+def test_every_form_of_an_issue_is_valid(path: Path) -> None:
+    schema = "github-issue-config" if path.stem == "config" else "github-issue-forms"
+    command = [PROGRAMS / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_bug_comes_with_the_runs_state_and_the_versions() -> None:
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text("utf-8"))
+    asked = {one["id"]: one for one in form["body"] if one["type"] != "markdown"}
+    assert "tracking.status()" in asked["status"]["attributes"]["description"]
+    assert "tracking-core" in asked["versions"]["attributes"]["description"]
+    for name in ("what", "status", "versions"):
+        assert asked[name]["validations"]["required"], name
+
+
+def test_what_templates_link_is_there() -> None:
+    texts = [path.read_text("utf-8") for path in FORMS]
+    texts.append((ROOT / ".github" / "pull_request_template.md").read_text("utf-8"))
+    linked = re.findall(r"\]\(\.\./blob/main/([^)#]+)", "\n".join(texts))
+    assert len(linked) >= 3
+    assert [one for one in linked if not (ROOT / one).is_file()] == []
 
 
 def test_nothing_in_them_is_known_to_be_unsafe() -> None:
