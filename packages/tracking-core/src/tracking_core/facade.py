@@ -107,9 +107,8 @@ class Tracking:
         self._durability: Durability = durability
         choice = choose_trackers(log_with, logging_dir)
         self._chosen, self._left_out = choice.trackers, choice.left_out
-        self._nowhere = _why_nowhere(
-            choice, log_with is None and logging_dir is None and not strict
-        )
+        nothing_was_asked_for = log_with is None and logging_dir is None and not strict
+        self._nowhere = _why_nowhere(log_with, choice, nothing_was_asked_for)
         if strict and self._left_out:
             raise TrackerNotInstalledError("; ".join(self._left_out.values()))
         if strict and self._nowhere:
@@ -528,17 +527,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
-def _why_nowhere(choice: Choice, nothing_was_asked_for: bool) -> str:
+def _why_nowhere(log_with: LogWith, choice: Choice, nothing_was_asked_for: bool) -> str:
     """What is to be said of a run without trackers, unless that is as it should be."""
     if choice.trackers or choice.deliberately_none or nothing_was_asked_for:
         return ""
-    if choice.left_out:
-        return "this run is logged nowhere: none of the trackers that were asked for is installed"
-    here = ", ".join(get_available_trackers())
-    return (
-        "this run is logged nowhere: no tracker was named. Name some in log_with "
-        f"(installed here: {here or 'none'}), or pass log_with=[] to log nowhere without this warning"
-    )
+    if log_with is None:
+        here = ", ".join(get_available_trackers()) or "none"
+        why = f"no tracker was named. Name some in log_with (installed here: {here})"
+    elif choice.left_out:
+        why = "none of the trackers that were asked for can be used, as was said"
+    else:
+        why = "no tracker is installed here"
+    return f"this run is logged nowhere: {why}. If that is meant, pass log_with=[]"
 
 
 def _name_of(tracker: str | GeneralTracker) -> str:
