@@ -479,7 +479,7 @@ class TestRejections:
         record = row(0, {"model": Artifact(model), "m": 1.0})
         model.unlink()
         tracker = started()
-        with pytest.warns(TrackingWarning, match="the file is gone"):
+        with pytest.warns(TrackingWarning, match="model.bin' is gone"):
             tracker.deliver([record])
         tracker.finish()
         assert seen(tracker).values("m") == [1.0]

@@ -618,7 +618,7 @@ class TestMedia:
 
     def test_a_file_that_is_gone_costs_only_itself(self, tmp_path: Path) -> None:
         tracker = started()
-        with pytest.warns(TrackingWarning, match="'model' .*no file, or gone"):
+        with pytest.warns(TrackingWarning, match="'model' .*is gone"):
             tracker.deliver([row(0, model=LoggedFile(str(tmp_path / "gone")), m=1.0)])
         tracker.finish()
         assert Seen(read_run("dvclive")).values("m") == [1.0]

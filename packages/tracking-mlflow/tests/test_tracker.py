@@ -688,7 +688,7 @@ def test_a_file_that_is_gone_costs_only_itself(make: Make, tmp_path: Path) -> No
     record = row({"model": Artifact(model), "loss": 1.0})
     model.unlink()
     tracker = make()
-    with pytest.warns(TrackingWarning, match="the file is gone"):
+    with pytest.warns(TrackingWarning, match="model.bin' is gone"):
         tracker.deliver([record])
     assert seen(tracker, tmp_path).values("loss") == [1.0]
 

@@ -538,7 +538,7 @@ class TestArtifacts:
 
     def test_a_file_that_is_gone_costs_only_itself(self, tmp_path: Path) -> None:
         tracker = started(tmp_path)
-        with pytest.warns(TrackingWarning, match="'model' .*no file, or gone"):
+        with pytest.warns(TrackingWarning, match="'model' .*is gone"):
             tracker.deliver([row(0, model=LoggedFile(str(tmp_path / "gone.bin")), m=1.0)])
         tracker.finish()
         assert Seen(read_run(tmp_path / "run")).values("m") == [1.0]

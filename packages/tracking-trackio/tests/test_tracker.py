@@ -453,7 +453,7 @@ def test_values_that_cant_be_stored_are_named(make: Make, tmp_path: Path) -> Non
     gone = row({"model": Artifact(model), "loss": 1.0})
     model.unlink()
     tracker = make()
-    with pytest.warns(TrackingWarning, match="'model'.*the file is gone"):
+    with pytest.warns(TrackingWarning, match="'model'.*model.bin' is gone"):
         tracker.deliver([gone])
     with pytest.warns(TrackingWarning, match="'big'.*64 bits"):
         tracker.deliver([Log({"big": 2**64, "fine": 1.0}, 0, 0, NOW)])

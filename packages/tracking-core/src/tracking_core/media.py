@@ -11,6 +11,7 @@ import os
 
 from tracking_core.distributions import histogram_of
 from tracking_core.errors import UnfitValueError
+from tracking_core.files import Unkept, logged_file, read_file
 from tracking_core.foreign import is_a
 from tracking_core.pictures import (
     caption_of,
@@ -22,6 +23,7 @@ from tracking_core.pictures import (
     picture_of,
     video_of,
 )
+from tracking_core.plain import text
 from tracking_core.records import (
     MEDIA_TYPES,
     LoggedAudio,
@@ -79,8 +81,7 @@ def _image(image: Image, notes: list[str]) -> LoggedImage:
 def _picture_file(
     path: str | os.PathLike[str], caption: str | None, notes: list[str]
 ) -> LoggedImage:
-    with open(path, "rb") as file:
-        data = file.read()
+    data = _bytes_of_file(path)
     return encoded_picture(data, caption, repr(os.fspath(path)), notes)
 
 
@@ -102,13 +103,21 @@ def _video(video: Video, notes: list[str]) -> LoggedVideo:
 
 
 def _media_file(path: str | os.PathLike[str]) -> tuple[bytes, str]:
-    with open(path, "rb") as file:
-        return file.read(), os.path.splitext(path)[1].removeprefix(".").lower() or "bin"
+    return _bytes_of_file(path), os.path.splitext(path)[1].removeprefix(".").lower() or "bin"
+
+
+def _bytes_of_file(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return read_file(path)
+    except Unkept as error:
+        raise UnfitValueError(str(error)) from error
 
 
 def _artifact(key: str, artifact: Artifact) -> LoggedFile:
-    path = os.path.abspath(artifact.path)
-    if not os.path.exists(path):
-        raise UnfitValueError(f"no such file or directory: {path!r}")
     folder = key if artifact.artifact_path is None else artifact.artifact_path
-    return LoggedFile(path, os.fspath(folder), os.path.isdir(path))
+    if not os.fspath(artifact.path):
+        raise UnfitValueError("its path is empty, which would be the working directory")
+    try:
+        return logged_file(os.path.abspath(os.fsdecode(artifact.path)), text(os.fspath(folder)))
+    except Unkept as error:
+        raise UnfitValueError(str(error)) from error

@@ -10,6 +10,7 @@ import functools
 import inspect
 import operator
 import os
+import posixpath
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -19,6 +20,7 @@ from tracking_core.config import plain_config
 from tracking_core.encoding import markdown
 from tracking_core.errors import StepError
 from tracking_core.faults import Fault, fault_of
+from tracking_core.files import Found, Unkept, files_of, in_words
 from tracking_core.plain import type_name
 from tracking_core.process import PartialState
 from tracking_core.records import (
@@ -153,18 +155,18 @@ class GeneralTracker:
         By default `log` gets a text with its place and size.
         """
         name = os.path.join("artifacts", artifact_path or "", os.path.basename(local_path))
-        path = os.path.abspath(local_path)
-        self.log({name: f"{path} ({os.path.getsize(path)} bytes)"}, step=None)
+        file = LoggedFile(os.path.abspath(local_path))
+        for one in self._files_of(name, file)[0]:
+            self.log({name: f"{one.path} ({one.size} bytes)"}, step=None)
 
     def log_artifacts(
         self, local_dir: str | os.PathLike[str], artifact_path: str | None = None
     ) -> None:
         """Keep every file below a directory. By default each goes to `log_artifact`."""
-        for folder, _, names in sorted(os.walk(local_dir)):
-            inner = os.path.relpath(folder, local_dir)
-            parts = [part for part in (artifact_path, inner) if part and part != os.curdir]
-            for name in sorted(names):
-                self.log_artifact(os.path.join(folder, name), os.path.join("", *parts) or None)
+        file = LoggedFile(os.path.abspath(local_dir), directory=True)
+        for one in self._files_of(base_name(local_dir), file)[0]:
+            folder = os.path.join(artifact_path or "", os.path.dirname(one.inner))
+            self.log_artifact(one.path, folder or None)
 
     def set_tags(self, tags: object) -> None:
         """Tag the run: labels or a mapping. By default they are part of the configuration."""
@@ -236,10 +238,30 @@ class GeneralTracker:
                 if isinstance(medium, LoggedTable):
                     self.log_table(key, columns=medium.columns, data=medium.rows, step=record.step)
                 elif isinstance(medium, LoggedFile):
-                    keep = self.log_artifacts if medium.directory else self.log_artifact
-                    keep(medium.path, medium.artifact_path or None)
+                    self._log_file(key, medium)
                 else:
                     self.log({key: _note([medium])}, step=record.step)
+
+    def _log_file(self, key: str, file: LoggedFile) -> None:
+        found, all_of_it = self._files_of(key, file)
+        if file.directory and all_of_it:
+            self.log_artifacts(file.path, file.artifact_path or None)
+            return
+        # A library that is given the whole folder would wait for a pipe, or walk in a circle.
+        for one in found:
+            folder = posixpath.join(file.artifact_path, posixpath.dirname(one.inner))
+            self.log_artifact(one.path, folder.rstrip("/") or None)
+
+    def _files_of(self, key: str, file: LoggedFile) -> tuple[list[Found], bool]:
+        """The files of `file`, and whether they are all of it; what is left out is rejected."""
+        try:
+            found, left_out = files_of(file)
+        except Unkept as reason:
+            self.reject(key, file, str(reason))
+            return [], False
+        if left_out:
+            self.reject(key, file, in_words(file, left_out))
+        return found, not left_out
 
     def _options_that_log_takes(self, record: Log) -> dict[str, Any]:
         options = record.options.get(self.name, {})
