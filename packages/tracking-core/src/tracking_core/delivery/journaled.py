@@ -7,10 +7,7 @@ Trackers of the ``"thread"`` lane have a worker in a thread of this process, tho
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 import shlex
-import shutil
 import sys
 import threading
 import time
@@ -21,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tracking_core.codec import Blob, encode, encode_plain, is_plain, travels
+from tracking_core.delivery.copies import Copies
 from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.delivery.notes import (
     Manifest,
@@ -37,7 +35,7 @@ from tracking_core.errors import JournalError, NotStartedError
 from tracking_core.faults import is_lasting
 from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
-from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
+from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
 from tracking_core.rejections import Rejection, Rejections, say, speak_for, users_line
 from tracking_core.tracker import GeneralTracker, RecordTracker
@@ -45,7 +43,6 @@ from tracking_core.tracker import GeneralTracker, RecordTracker
 __all__ = ["Handle", "JournaledLanes", "Member"]
 
 LARGE = 256 * 1024
-FILES = "files"
 SECONDS_TO_START = 60.0
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_FOR_THE_DISK = 1.5
@@ -155,7 +152,8 @@ class JournaledLanes:
         self._writer = Writer.create(root, f"{project}-{run_id}", durability=durability)
         self.directory = self._writer.directory
         self._blobs = Blobs(self.directory, durable=durability == "power")
-        self._copies = itertools.count(1)
+        journals = [str(self.run_dir.parent), str(self.directory)]
+        self._copies = Copies(self.directory, journals, rejections)
         specs = [member.spec for member in members]
         stored = [_for_a_file(spec) for spec in specs]
         with contextlib.suppress(OSError):  # then a recovery has to be told the trackers
@@ -236,7 +234,7 @@ class JournaledLanes:
             return msgspec.structs.replace(record, values=redacted(record.values))
         if not isinstance(record, Log):
             return record
-        values = self._with_files_kept(record.values)
+        values = self._copies.take(record.values)
         options = redacted(self._plain_options(record.options))
         return msgspec.structs.replace(record, values=values, options=options)
 
@@ -245,39 +243,6 @@ class JournaledLanes:
             return encode(Blob(self._blobs.put(payload)))
         except (OSError, JournalError):
             return payload  # a full disk: it waits in memory with the others
-
-    def _with_files_kept(self, value: Any) -> Any:
-        """`value` with every file in it copied into the journal: its original may be gone soon."""
-        if type(value) is dict:
-            return {key: self._with_files_kept(inner) for key, inner in value.items()}
-        if type(value) is list:
-            return [self._with_files_kept(inner) for inner in value]
-        if not isinstance(value, LoggedFile):
-            return value
-        place = f"{FILES}/{next(self._copies)}"
-        name = os.path.basename(value.path)
-        folder = self.directory / place
-        target = folder / name
-        try:
-            for made in (folder.parent, folder):
-                made.mkdir(mode=0o700, exist_ok=True)
-            if value.directory:
-                shutil.copytree(value.path, target, copy_function=_copied, ignore=self._journals_in)
-                for inside, _, _ in os.walk(target):
-                    os.chmod(inside, 0o700)
-            else:
-                _copied(value.path, str(target))
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            return value  # a full disk: the original is all there is
-        # Relative, so that the directory may be moved or copied before it is delivered.
-        return msgspec.structs.replace(value, path=f"{place}/{name}")
-
-    def _journals_in(self, folder: str, names: list[str]) -> list[str]:
-        """What a copy of `folder` leaves out: journals, this one above all, which holds the copy."""
-        real = os.path.realpath(folder)
-        ours = {os.path.realpath(self.run_dir.parent), os.path.realpath(self.directory)}
-        return [name for name in names if os.path.join(real, name) in ours]
 
     def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         plain: dict[str, dict[str, Any]] = {}
@@ -539,9 +504,3 @@ def _for_a_file(spec: TrackerSpec) -> TrackerSpec:
     """`spec` without secrets, and without the objects that only this process has."""
     plain = {key: value for key, value in spec.arguments.items() if travels({key: value})}
     return msgspec.structs.replace(spec, places=redacted(spec.places), arguments=redacted(plain))
-
-
-def _copied(source: str, target: str) -> None:
-    """`target`, a private copy of the file `source`."""
-    shutil.copyfile(source, target)
-    os.chmod(target, 0o600)
