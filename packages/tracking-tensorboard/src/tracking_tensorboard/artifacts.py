@@ -7,7 +7,6 @@ import os
 import re
 
 from tracking_core import files
-from tracking_core.files import Unkept, copy_file, files_below
 from tracking_core.records import LoggedFile
 
 __all__ = ["FOLDER", "Artifacts", "inner_path"]
@@ -28,27 +27,21 @@ class Artifacts:
         self._root = os.path.join(run_dir, FOLDER)
 
     def keep(self, file: LoggedFile) -> tuple[str, list[str]]:
-        """Copy a file or all files of a directory; its place, and what could not be copied.
+        """Copy a file or all files of a directory; its place, and what could not be kept.
 
         Raises:
-            Unkept: the file itself could not be copied.
+            Unkept: nothing of it could be kept.
             OSError: the disk is full or broken.
         """
         folder = "/".join(part for part in (FOLDER, inner_path(file.artifact_path)) if part)
+
+        def place_of(inner: str) -> str:
+            return f"{folder}/{inner_path(inner)}"
+
+        places, left_out = files.keep(file, self._run_dir, place_of, [self._root])
         if not file.directory:
-            place = f"{folder}/{inner_path(os.path.basename(file.path))}"
-            copy_file(file.path, self._path(place), place)
-            return place, []
-        left_out = []
-        # Listed before the first copy, in case the run lies in the directory itself.
-        for path in list(files_below(file.path, leave_out=self._root)):
-            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
-            place = f"{folder}/{inner_path(inner)}"
-            try:
-                copy_file(path, self._path(place), place)
-            except Unkept as reason:
-                left_out.append(str(reason))
-        os.makedirs(self._path(folder), exist_ok=True)
+            return places[0], left_out
+        files.make_folders(self._path(folder))
         return f"{folder}/", left_out
 
     def add(self, key: str, name: str, suffix: str, data: bytes) -> str:

@@ -17,7 +17,7 @@ from tensorboard.compat.proto import (
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from tracking_core.encoding import audio_file, csv_text, image_file, markdown, video_file
-from tracking_core.files import Unkept
+from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Config,
     End,
@@ -46,6 +46,7 @@ Reject = Callable[[str, object, str], None]
 
 LARGEST_FLOAT = 3.4028235677973366e38  # what rounds to infinity in 32 bits begins here
 STEPS = -(2**63), 2**63 - 1
+UNFIT = (OverflowError, TypeError, Unkept, ValueError)  # of one value, whoever tries
 MOST_ROWS_SHOWN = 500  # of a table as text; its CSV has all
 LONGEST_HPARAM = 1000  # characters in the table of hyperparameters; the JSON has all
 
@@ -139,7 +140,7 @@ class Summaries:
                 continue
             try:
                 stored.extend(self._values(key, value, step))
-            except (OverflowError, TypeError, Unkept, ValueError) as error:
+            except UNFIT as error:
                 # One value must not cost the others, nor be tried for ever.
                 self._reject(key, value, str(error))
         return event if stored else None
@@ -182,10 +183,17 @@ class Summaries:
                 return [
                     summary
                     for number, medium in enumerate(value)
-                    for summary in self._medium(key, f"{tag}/{number}", medium, step)
+                    for summary in self._one_of_them(key, f"{tag}/{number}", medium, step)
                 ]
             case _:
                 return list(self._medium(key, tag, value, step))
+
+    def _one_of_them(self, key: str, tag: str, medium: Media | object, step: int) -> list[Any]:
+        try:
+            return list(self._medium(key, tag, medium, step))
+        except UNFIT as error:
+            self._reject(key, medium, str(error))
+            return []
 
     def _medium(self, key: str, tag: str, medium: Media | object, step: int) -> Iterator[Any]:
         match medium:
@@ -213,8 +221,8 @@ class Summaries:
                 yield _text(tag + tags.TABLE, _shown(medium), place)
             case LoggedFile():
                 place, left_out = self._artifacts.keep(medium)
-                for reason in left_out:
-                    self._reject(key, medium, reason)
+                if left_out:
+                    self._reject(key, medium, in_words(medium, left_out))
                 yield _text(tag + tags.FILE, place)
             case _:
                 raise TypeError("TensorBoard has no place for it")
