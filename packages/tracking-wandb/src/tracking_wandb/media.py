@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tracking_core.encoding import audio_file, image_file, video_file
-from tracking_core.files import Unkept, copy_file, files_below, whole_file
+from tracking_core.files import keep, make_folders, whole_file
 from tracking_core.records import (
     LoggedAudio,
     LoggedFile,
@@ -54,34 +54,27 @@ class Files:
         return {"path": path, "sha256": digest, "size": len(data)}
 
     def copy(self, file: LoggedFile) -> tuple[str, list[str]]:
-        """Copy a file or all files of a directory; its place, and what could not be copied.
+        """Copy a file or all files of a directory; its place, and what could not be kept.
 
         Raises:
-            Unkept: the file itself could not be copied.
+            Unkept: nothing of it could be kept.
             OSError: the disk is full or broken.
         """
         folder = "/".join(part for part in (ARTIFACTS, folder_names(file.artifact_path)) if part)
+
+        def place_of(inner: str) -> str:
+            return f"{folder}/{folder_names(inner)}"
+
+        places, left_out = keep(file, self.directory, place_of, [self.directory])
+        self.new += places
         if not file.directory:
-            place = f"{folder}/{folder_names(os.path.basename(file.path))}"
-            self._copy(file.path, place)
-            return place, []
-        left_out = []
-        for path in list(files_below(file.path, leave_out=self.directory)):
-            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
-            try:
-                self._copy(path, f"{folder}/{folder_names(inner)}")
-            except Unkept as reason:
-                left_out.append(str(reason))
-        os.makedirs(os.path.join(self.directory, folder), exist_ok=True)
+            return places[0], left_out
+        make_folders(os.path.join(self.directory, folder))
         return f"{folder}/", left_out
 
     def _write(self, place: str, data: bytes) -> None:
         with whole_file(os.path.join(self.directory, place)) as unfinished:
             Path(unfinished).write_bytes(data)
-        self.new.append(place)
-
-    def _copy(self, path: str, place: str) -> None:
-        copy_file(path, os.path.join(self.directory, place), place)
         self.new.append(place)
 
 

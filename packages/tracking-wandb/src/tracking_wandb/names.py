@@ -12,6 +12,7 @@ import functools
 import os
 import re
 
+from tracking_core.files import inner_path
 from tracking_core.names import escape, shortened, unescape
 
 __all__ = [
@@ -44,8 +45,6 @@ _ALLOWED_IN_PATHS = re.compile(
     r'[^\x00-\x1f\x7f<>:"|?*\\]' if os.name == "nt" else r"[^\x00-\x1f\x7f\\]"
 )
 LONGEST_FILE_NAME = 100
-LONGEST_PART = 255  # bytes, on every common file system
-SHORT_PART = 60  # characters, of at most four bytes
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -75,13 +74,4 @@ def folder_names(path: str) -> str:
     >>> folder_names("/models//best/"), folder_names("../up")
     ('models/best', '_x2E__x2E_/up')
     """
-    return "/".join(_part(part) for part in path.split("/") if part not in ("", "."))
-
-
-def _part(name: str) -> str:
-    if name == "..":
-        return "_x2E_" * 2
-    name = escape(name, _ALLOWED_IN_PATHS)
-    return (
-        shortened(name, SHORT_PART) if len(name.encode("utf-8", "replace")) > LONGEST_PART else name
-    )
+    return inner_path(path, _ALLOWED_IN_PATHS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.files import Unkept
+from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Config,
     End,
@@ -299,8 +299,8 @@ class WandBTracker(RecordTracker):
     def _medium(self, key: str, medium: Any, native: int) -> dict[str, Any]:
         if isinstance(medium, LoggedFile):
             place, left_out = self._files.copy(medium)
-            for reason in left_out:
-                self.reject(key, medium, reason)
+            if left_out:
+                self.reject(key, medium, in_words(medium, left_out))
             folder = {"artifact_path": medium.artifact_path}
             return {"_type": "file", "path": place, "size": 0, **folder}
         return medium_json(key, medium, native, self._files)
