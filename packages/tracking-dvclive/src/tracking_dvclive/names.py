@@ -18,7 +18,7 @@ __all__ = ["Names", "inner_path", "key_of"]
 
 _RESERVED = r"(?!\A(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z))"  # devices of Windows
 _ENDS = r"(?!\A\.)(?![. ]\Z)"  # hidden, the parent folder, or what Windows leaves out
-_CHARACTERS = r"""[^\x00-\x1f\x7f-\x9f<>:"|?*\\/]"""
+_CHARACTERS = r"""[^\x00-\x1f\x7f-\x9f\ud800-\udfff<>:"|?*\\/]"""
 # DVCLive and DVC tell files by their endings, also where a folder has one.
 _ENDINGS = r"(?!\.(?i:json))(?!\.(?i:csv|dvc|gif|jpe?g|md|png|svg|tsv|ya?ml)\Z)"
 _COLUMNS = r"(?!\A(?:step|timestamp)\Z)"  # the other columns of a metric's file

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tracking_core.files import Unkept
+from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Config,
     Log,
@@ -214,8 +214,8 @@ class Run:
 
     def _kept_file(self, key: str, file: LoggedFile) -> dict[str, Any]:
         place, left_out = kept(self.directory, file)
-        for reason in left_out:
-            self._reject(key, file, reason)
+        if left_out:
+            self._reject(key, file, in_words(file, left_out))
         self._shown.artifact(place)
         return {
             "file": place,
