@@ -8,12 +8,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracking_core.files import Unkept, copy_file, files_below, whole_file
+from tracking_core.files import keep, whole_file
 from tracking_core.records import LoggedFile
 from tracking_swanlab.names import inner_path
 
@@ -74,25 +73,17 @@ class Files:
         return [label[:LONGEST_TAG] for label in labels if label][:MOST_TAGS]
 
     def keep(self, file: LoggedFile) -> tuple[list[str], list[str]]:
-        """Copy a file or all files of a directory; their places, and what could not be copied.
+        """Copy a file or all files of a directory; their places, and what could not be kept.
 
         Raises:
-            Unkept: the file itself could not be copied.
+            Unkept: nothing of it could be kept.
             OSError: the disk is full or broken.
         """
-        if not file.directory:
-            return [
-                self._copy(file.path, f"{file.artifact_path}/{os.path.basename(file.path)}")
-            ], []
-        places, left_out = [], []
-        # Listed before the first copy, in case the run lies in the directory itself.
-        for path in list(files_below(file.path, leave_out=str(self.folder))):
-            inner = os.path.relpath(path, file.path)
-            try:
-                places.append(self._copy(path, f"{file.artifact_path}/{inner}"))
-            except Unkept as reason:
-                left_out.append(str(reason))
-        return places, left_out
+
+        def place_of(inner: str) -> str:
+            return inner_path(f"{file.artifact_path}/{inner}")
+
+        return keep(file, str(self.folder), place_of, [str(self.folder)])
 
     def add(self, path: str, data: bytes) -> str:
         """Keep `data` as a file of its own; its place."""
@@ -106,11 +97,6 @@ class Files:
                 self._write(place, data)
                 return place
         raise AssertionError("the numbers have ended")
-
-    def _copy(self, path: str, wanted: str) -> str:
-        place = inner_path(wanted)
-        copy_file(path, str(self.folder / place), place)
-        return place
 
     def _write(self, place: str, data: bytes) -> None:
         with whole_file(str(self.folder / place)) as unfinished:

@@ -29,7 +29,7 @@ from swanlab.proto.swanlab.metric.data.v1.data_pb2 import (
 from swanlab.proto.swanlab.record.v1.record_pb2 import Record
 from swanlab.proto.swanlab.save.v1.save_pb2 import SavePolicy, SaveRecord, SaveType
 
-from tracking_core.files import Unkept
+from tracking_core.files import Unkept, in_words
 from tracking_core.records import Log, LoggedFile, flat, media_list
 from tracking_core.tables import pictures_beside
 from tracking_swanlab.files import Files
@@ -191,8 +191,8 @@ class Batch:
         except Unkept as error:
             self._reject(key, file, str(error))
             return
-        for reason in left_out:
-            self._reject(key, file, reason)
+        if left_out:
+            self._reject(key, file, in_words(file, left_out))
         for place in places:
             self.save(place, _seconds(at.when))
         self._notes(companion(name, "file"), places, at)
