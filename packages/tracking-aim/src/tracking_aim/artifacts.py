@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from aim.sdk.objects.artifact import Artifact
 
 from tracking_core import files
-from tracking_core.files import Unkept, copy_file, files_below
+from tracking_core.files import Unkept, copy_file
 from tracking_core.records import LoggedFile
 
 __all__ = ["Artifacts", "inner_path"]
@@ -32,20 +32,28 @@ class Artifacts:
     def __init__(self, uri: Callable[[], str | None]) -> None:
         self._uri = uri
 
-    def keep(self, file: LoggedFile) -> Iterator[Any]:
-        """Keep a copy of a file, or of all files of a directory, as Aim's artifacts.
+    def keep(self, file: LoggedFile) -> tuple[list[Any], list[str]]:
+        """Keep a file, or all files of a directory: Aim's artifacts, and what could not be kept.
 
         Raises:
-            Unkept: one of them could not be kept.
+            Unkept: nothing of it could be kept, or there is no place for it.
             OSError: the place can't be written.
         """
+        uri = self._place()
         folder = inner_path(file.artifact_path)
-        if not file.directory:
-            yield self._keep(file.path, _joined(folder, inner_path(os.path.basename(file.path))))
-            return
-        for path in list(files_below(file.path)):
-            inner = os.path.relpath(path, file.path).replace(os.sep, "/")
-            yield self._keep(path, _joined(folder, inner_path(inner)))
+
+        def name_of(inner: str) -> str:
+            return _joined(folder, inner_path(inner))
+
+        if uri.startswith(LOCAL):
+            # Not Aim's own copying, which a death leaves half done.
+            root = uri.removeprefix(LOCAL)
+            names, left_out = files.keep(file, root, name_of, [root])
+            return [
+                Artifact(os.path.join(root, name), uri=uri, name=name) for name in names
+            ], left_out
+        found, left_out = files.files_of(file)
+        return [self._upload(one.path, uri, name_of(one.inner)) for one in found], left_out
 
     def add(self, name: str, data: bytes) -> Any:
         """Keep `data` as an artifact of Aim's.
@@ -54,28 +62,30 @@ class Artifacts:
             Unkept: there is no place for it.
             OSError: the place can't be written.
         """
+        uri = self._place()
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "data")
             with open(path, "wb") as file:
                 file.write(data)
-            artifact = self._keep(path, name)
+            if uri.startswith(LOCAL):
+                copy_file(path, os.path.join(uri.removeprefix(LOCAL), *name.split("/")), name)
+                artifact = Artifact(path, uri=uri, name=name)
+            else:
+                artifact = self._upload(path, uri, name)
         artifact.storage["path"] = name  # not where it lay for a moment
         return artifact
 
-    def _keep(self, path: str, name: str) -> Any:
+    def _place(self) -> str:
         uri = self._uri()
         if uri is None:
             raise Unkept(
                 "an Aim server takes no files: give artifacts_uri='s3://...', where they can go"
             )
-        if not os.path.isfile(path):
-            raise Unkept("it is no file, or gone")
+        return uri
+
+    def _upload(self, path: str, uri: str, name: str) -> Any:
         artifact = Artifact(path, uri=uri, name=name)
-        if uri.startswith(LOCAL):
-            # Not Aim's own copying, which a death leaves half done.
-            copy_file(path, os.path.join(uri.removeprefix(LOCAL), *name.split("/")), name)
-        else:
-            artifact.upload(block=True)
+        artifact.upload(block=True)
         return artifact
 
 

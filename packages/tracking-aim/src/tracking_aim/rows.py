@@ -28,7 +28,7 @@ from tracking_aim.layout import (
 from tracking_aim.store import Moment
 from tracking_core.encoding import csv_text
 from tracking_core.errors import UnfitValueError
-from tracking_core.files import Unkept
+from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Log,
     LoggedAudio,
@@ -133,10 +133,14 @@ class Rows:
             "directory": file.directory,
         }
         try:
-            for artifact in self._artifacts.keep(file):
-                self._note(artifact, about)
+            artifacts, left_out = self._artifacts.keep(file)
         except Unkept as reason:
             self._reject(key, file, str(reason))
+            return
+        for artifact in artifacts:
+            self._note(artifact, about)
+        if left_out:
+            self._reject(key, file, in_words(file, left_out))
 
     def _file_beside(
         self, key: str, data: bytes, suffix: str, folder: str, moment: Moment
