@@ -100,6 +100,9 @@ class Batch:
 
         folder, name = posixpath.split(path)
         local = content if isinstance(content, str) else ""
+        if local and not os.path.isfile(local):  # meanwhile; MLflow would open a pipe and wait
+            self._reject(unescape(path), content, "the file is gone")
+            return
         if os.path.basename(local) != name:
             local = self._local_file(name, content)
 

@@ -70,6 +70,8 @@ __all__ = [
 
 LONGEST_KEY = 230  # MLflow takes 250; the rest is for the names of companions and of our tags
 LONGEST_PATH = 150  # a file name may have 255
+LONGEST_PART = 255  # bytes
+SHORT_PART = 60  # characters, of at most four bytes
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 
@@ -162,8 +164,14 @@ def _is_quotes(text: str) -> bool:
 
 
 def file_path(folder: str, name: str) -> str:
-    """Where a file of the user's goes; `unescape` gives the path back."""
-    return escape(posixpath.join(folder, name), _FILE)
+    """Where a file of the user's goes; `unescape` gives the path back, but for names that are cut.
+
+    A name grows when it is escaped, and no common file system takes more than 255 bytes.
+    """
+    parts = escape(posixpath.join(folder, name), _FILE).split("/")
+    return "/".join(
+        shortened(part, SHORT_PART) if len(part.encode()) > LONGEST_PART else part for part in parts
+    )
 
 
 def course_path(key: str) -> str:

@@ -16,8 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tracking_core.errors import NotStartedError, StepError
+from tracking_core.files import Unkept, files_of, in_words
 from tracking_core.records import (
     Config,
     End,
@@ -313,17 +316,17 @@ class MLflowTracker(RecordTracker):
         batch.tags["mlflow.loggedArtifacts"] = text
 
     def _take_file(self, key: str, file: LoggedFile, batch: Batch) -> None:
-        if not os.path.exists(file.path):
-            self.reject(key, file, "the file is gone")
-        elif not file.directory:
-            target = layout.file_path(file.artifact_path, os.path.basename(file.path))
-            batch.files[target] = file.path
-        else:
-            for folder, _, names in sorted(os.walk(file.path)):
-                for name in sorted(names):
-                    source = os.path.join(folder, name)
-                    inner = os.path.relpath(source, file.path).replace(os.sep, "/")
-                    batch.files[layout.file_path(file.artifact_path, inner)] = source
+        uri = urlsplit(self.active_run.info.artifact_uri)
+        local = url2pathname(uri.path) if uri.scheme in ("", "file") else None
+        try:
+            found, left_out = files_of(file, [local] if local else [], room_in=local)
+        except Unkept as reason:
+            self.reject(key, file, str(reason))
+            return
+        for one in found:
+            batch.files[layout.file_path(file.artifact_path, one.inner)] = one.path
+        if left_out:
+            self.reject(key, file, in_words(file, left_out))
 
     def _options(self, record: Log) -> tuple[int, str | None]:
         """Timestamp and model of a row: what ``mlflow.log_metrics`` takes beside values and step."""
