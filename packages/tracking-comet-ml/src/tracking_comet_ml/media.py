@@ -23,6 +23,7 @@ from tracking_comet_ml.batch import Asset
 from tracking_comet_ml.layout import OURS, whole_name
 from tracking_comet_ml.settings import imported
 from tracking_core.encoding import audio_file, csv_text, image_file, video_file
+from tracking_core.files import as_text
 from tracking_core.names import shortened
 from tracking_core.records import (
     Cell,
@@ -35,7 +36,7 @@ from tracking_core.records import (
     Value,
 )
 
-__all__ = ["assets", "of_asset", "single", "text"]
+__all__ = ["assets", "of_asset", "text"]
 
 VIDEOS = ("gif", "mov", "mp4", "wmv")  # what Comet plays; it knows them by their suffix
 LONGEST_FILE_NAME = 100
@@ -79,23 +80,11 @@ def assets(key: str, medium: Any, step: int, when: int, place: int | None) -> It
         exact = json.dumps(msgspec.to_builtins(medium)).encode()
         yield Asset("asset", HISTOGRAM, exact, step, when, {**metadata, "kind": "histogram"})
     elif isinstance(medium, LoggedFile):
-        path = os.path.join(medium.artifact_path, os.path.basename(medium.path))
+        path = as_text(os.path.join(medium.artifact_path, os.path.basename(medium.path)))
         metadata |= {"kind": "file"}
         yield Asset("asset", path.replace(os.sep, "/"), medium.path, step, when, metadata)
     else:
         raise TypeError(f"no medium: {type(medium).__name__}")
-
-
-def single(file: LoggedFile) -> Iterator[LoggedFile]:
-    """`file` itself, or of a directory each file, in the folder that it has there."""
-    if not file.directory:
-        yield file
-        return
-    for folder, _, names in sorted(os.walk(file.path)):
-        inner = os.path.relpath(folder, file.path)
-        parts = [part for part in (file.artifact_path, inner) if part and part != os.curdir]
-        for name in sorted(names):
-            yield LoggedFile(os.path.join(folder, name), os.path.join("", *parts))
 
 
 def of_asset(kind: str, name: str, data: bytes, metadata: Mapping[str, Any]) -> Value:

@@ -24,6 +24,7 @@ from tracking_comet_ml.batch import Asset, Batch
 from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
 from tracking_comet_ml.settings import CometSettingError, Settings, imported
+from tracking_core.files import Unkept, copy_whole, whole_file
 from tracking_core.records import Status
 
 if os.name == "posix":
@@ -73,7 +74,7 @@ class OfflineSession:
     def store(self, batch: Batch) -> list[tuple[str, object, str]]:
         """Append `batch`; all or nothing of it. It survives the death of the process.
 
-        Gives back the files that are gone meanwhile, by their name and the reason.
+        Gives back the files that are gone meanwhile, or changed, by their name and the reason.
 
         Raises:
             OSError: the disk is full or broken.
@@ -86,12 +87,18 @@ class OfflineSession:
         kept: list[tuple[str, Asset]] = []
         gone: list[tuple[str, object, str]] = []
         for asset in batch.assets:
-            if isinstance(asset.content, str) and not os.path.isfile(asset.content):
-                gone.append((asset.name, asset.content, "the file is gone"))
-            else:
+            try:
                 asset_id = asset.id(self._settings.key)
-                self._keep(asset, asset_id)
-                kept.append((asset_id, asset))
+                same = self._keep(asset, asset_id)
+            except (Unkept, FileNotFoundError) as reason:
+                if not isinstance(asset.content, str):
+                    raise
+                said = str(reason) if isinstance(reason, Unkept) else "the file is gone"
+                gone.append((asset.name, asset.content, said))
+                continue
+            kept.append((asset_id, asset))
+            if not same:
+                gone.append((asset.name, asset.content, "it changed, and is as it was read"))
         if batch.tags:
             self._tags = list(dict.fromkeys([*self._tags, *batch.tags]))
             self._write_meta(round(time.time() * 1000), None)
@@ -149,15 +156,14 @@ class OfflineSession:
             raise
         self._end_of_file += len(data)
 
-    def _keep(self, asset: Asset, name: str) -> None:
+    def _keep(self, asset: Asset, name: str) -> bool:
+        """Copy the content here; whether a file stayed the same meanwhile."""
         path = os.path.join(self.directory, name)
-        unfinished = path + ".part"
-        if isinstance(asset.content, bytes):
-            with open(unfinished, "wb") as file:
-                file.write(asset.content)
-        else:
-            shutil.copyfile(asset.content, unfinished)
-        os.replace(unfinished, path)
+        if isinstance(asset.content, str):
+            return copy_whole(asset.content, path)
+        with whole_file(path) as unfinished, open(unfinished, "wb") as file:
+            file.write(asset.content)
+        return True
 
     def _write_meta(self, stopped_at: int, problem: str | None) -> None:
         write = imported().offline_utils.write_experiment_meta_file

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import posixpath
 import threading
 import time
 import uuid
@@ -21,6 +21,7 @@ from tracking_comet_ml import layout, media, native
 from tracking_comet_ml.batch import Asset, Batch, Parameter, Point
 from tracking_comet_ml.settings import Settings, is_named
 from tracking_core.errors import AlreadyStartedError, NotStartedError, StepError
+from tracking_core.files import Unkept, files_of, in_words
 from tracking_core.records import (
     Config,
     End,
@@ -287,12 +288,9 @@ class CometMLTracker(RecordTracker):
             batch.parameters.append(now)
 
     def _assets(self, key: str, value: Value, step: int, when: int) -> Iterator[Asset]:
-        items = []
+        items: list[Media] = []
         for medium in media_list(value):
-            found = list(media.single(medium)) if isinstance(medium, LoggedFile) else [medium]
-            items += [one for one in found if self._is_there(key, one)]
-            if not found:
-                self.reject(key, medium, "the directory holds no file, or is gone")
+            items += self._files(key, medium) if isinstance(medium, LoggedFile) else [medium]
         listed = isinstance(value, list) or len(items) > 1
         for number, item in enumerate(items):
             try:
@@ -300,11 +298,22 @@ class CometMLTracker(RecordTracker):
             except Exception as error:  # one damaged medium must not hold up all that comes after
                 self.reject(key, item, f"encoding it raised {type(error).__name__}")
 
-    def _is_there(self, key: str, medium: Media) -> bool:
-        there = not isinstance(medium, LoggedFile) or os.path.isfile(medium.path)
-        if not there:
-            self.reject(key, medium, "it is no file, or gone")
-        return there
+    def _files(self, key: str, file: LoggedFile) -> Iterator[LoggedFile]:
+        """`file` itself, or of a directory each file, in the folder that it has there."""
+        settings = self._settings
+        here = None if settings is None or settings.online else settings.offline_directory
+        try:
+            found, left_out = files_of(file, room_in=here)
+        except Unkept as reason:
+            self.reject(key, file, str(reason))
+            return
+        for one in found:
+            folder = posixpath.dirname(one.inner)
+            yield LoggedFile(one.path, posixpath.join(file.artifact_path, folder))
+        if left_out:
+            self.reject(key, file, in_words(file, left_out))
+        elif not found:
+            self.reject(key, file, "the directory holds no file")
 
     def _options(self, record: Log) -> tuple[str | None, int | None]:
         """The step axis and epoch of a row; what else ``log_metric`` takes changes nothing here."""
