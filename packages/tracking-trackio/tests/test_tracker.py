@@ -635,9 +635,11 @@ def test_files_of_any_name_land_and_come_back(make: Make, tmp_path: Path) -> Non
     (tree / "nowhere").symlink_to(tmp_path / "gone")
     os.mkfifo(tree / "pipe")
     tracker = make()
-    with pytest.warns(TrackingWarning) as warned:
+    with pytest.warns(
+        TrackingWarning, match="'tree' .* 2 entries: 'nowhere' .*; 'pipe' "
+    ) as warned:
         tracker.log_artifacts(tree)
-    assert sorted(str(one.message).split("'")[3] for one in warned) == ["nowhere", "pipe"]
+    assert len(warned) == 1
     tracker.log_artifact(tree / "config.json", "../../up")
     tracker.log_artifacts(tmp_path / "nothing", "nothing")
     expected = {name: name.encode() for name in found_names}

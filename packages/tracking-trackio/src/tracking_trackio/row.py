@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tracking_core.encoding import audio_file, image_file, video_file
+from tracking_core.files import Unkept, as_text
 from tracking_core.records import (
     Log,
     LoggedAudio,
@@ -60,8 +61,14 @@ class Keep(Protocol):
     def medium(self, name: str, data: bytes) -> str:
         """Keep a file of this row; its ``file_path``."""
 
-    def artifact(self, file: LoggedFile) -> str | None:
-        """Keep a file or a directory as artifact: ``name:v0``, or None if it holds nothing."""
+    def artifact(self, key: str, file: LoggedFile) -> str | None:
+        """Keep a file or a directory as artifact: ``name:v0``, or None if it holds nothing.
+
+        What of it can't be kept is rejected by its `key`.
+
+        Raises:
+            Unkept: nothing of it can be kept.
+        """
 
 
 class Fetch(Protocol):
@@ -132,13 +139,9 @@ def digest(step: int, wall_time: float, row: Mapping[str, Any]) -> str:
 
 def _put(row: dict[str, Any], key: str, name: str, value: Any, keep: Keep, reject: Reject) -> None:
     try:
-        row[name] = _column(value, keep)
-    except _DamagedError as error:
+        row[name] = _column(key, value, keep)
+    except (_DamagedError, Unkept) as error:
         reject(key, value, str(error))
-    except FileNotFoundError:
-        if not isinstance(value, LoggedFile) or os.path.exists(value.path):
-            raise
-        reject(key, value, "the file is gone")
 
 
 def _spread(
@@ -154,7 +157,7 @@ def _spread(
     return names
 
 
-def _column(value: Any, keep: Keep) -> dict[str, Any]:
+def _column(key: str, value: Any, keep: Keep) -> dict[str, Any]:
     match value:
         case str():
             return {"_type": TEXT, "_value": value}
@@ -178,8 +181,8 @@ def _column(value: Any, keep: Keep) -> dict[str, Any]:
                 ABOUT: json.dumps(about),
             }
         case LoggedFile():
-            about = {"artifact": keep.artifact(value), "path": value.artifact_path}
-            name = os.path.basename(value.path)
+            about = {"artifact": keep.artifact(key, value), "path": value.artifact_path}
+            name = as_text(os.path.basename(value.path))
             return {"_type": FILE, **about, "name": name, "directory": value.directory}
         case _:
             raise _DamagedError(f"{type(value).__name__} is no value of a row")
