@@ -7,7 +7,8 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import FileIO
 from typing import Any
 
 from tracking_clearml import events
@@ -15,6 +16,7 @@ from tracking_clearml.errors import ClearMLServerError
 from tracking_clearml.events import MediaFile
 from tracking_clearml.samples import Sample
 from tracking_clearml.wanted import Store
+from tracking_core.files import Found, Unkept, as_text, files_of, in_words, open_file
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
@@ -42,6 +44,8 @@ class Batch:
         self._singles: dict[str, dict[str, Any]] = {}
         self._store = store
         self._reject = reject
+        # Of a store on this machine: there a file is copied to.
+        self._here = store.artifacts if os.path.isabs(store.artifacts) else None
 
     def event(self, key: str, event: dict[str, Any]) -> None:
         """Add an event; `key` is who is named if the server refuses it."""
@@ -100,14 +104,20 @@ class Batch:
     def _send_artifact(
         self, folder: str, scratch: str, name: str, file: LoggedFile, about: dict[str, str]
     ) -> None:
-        path, base = file.path, os.path.basename(file.path)
-        if not os.path.exists(path):
-            self._reject(name, file, "the file is gone")
+        try:
+            found, left_out = files_of(file, room_in=scratch if file.directory else self._here)
+            path, base = file.path, as_text(os.path.basename(file.path))
+            if file.directory:
+                base, path = f"{base}.zip", os.path.join(scratch, "archive.zip")
+                preview = _zip(found, path, left_out)
+            else:
+                preview = f"{base} - {found[0].size} bytes"
+            digest, size = _digest(path), os.path.getsize(path)
+        except (Unkept, FileNotFoundError) as reason:
+            self._reject(name, file, str(reason))
             return
-        preview = f"{base} - {os.path.getsize(path)} bytes"
-        if file.directory:
-            base, path = f"{base}.zip", os.path.join(scratch, "archive.zip")
-            preview = _zip(file.path, path)
+        if left_out:
+            self._reject(name, file, in_words(file, left_out))
         address = "/".join([self._store.artifacts, folder, "artifacts", _part(name), _part(base)])
         if not self._upload(name, path, address):
             return
@@ -117,8 +127,8 @@ class Batch:
                 "type": "archive" if file.directory else "custom",
                 "mode": "output",
                 "uri": address,
-                "hash": _digest(path),
-                "content_size": os.path.getsize(path),
+                "hash": digest,
+                "content_size": size,
                 "timestamp": int(about["logged"]) // 1000,
                 "type_data": {
                     "preview": preview,
@@ -135,6 +145,14 @@ class Batch:
             if error.status_code not in REFUSED_FILE:
                 raise
             self._reject(key, path, f"the file server refuses it ({error.status_code})")
+            return False
+        except Unkept as reason:
+            self._reject(key, path, str(reason))
+            return False
+        except FileNotFoundError:
+            if os.path.isfile(path):
+                raise
+            self._reject(key, path, f"{path!r} is gone")
             return False
         return True
 
@@ -153,24 +171,66 @@ def _identity(event: dict[str, Any]) -> tuple[Any, ...]:
     return event.get("metric"), event.get("variant"), event.get("iter"), event["timestamp"]
 
 
-def _zip(directory: str, path: str) -> str:
-    """Pack `directory`; a list of what is in it."""
-    names = []
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for folder, _, files in sorted(os.walk(directory)):
-            for file in sorted(files):
-                source = os.path.join(folder, file)
-                if os.path.isfile(source):
-                    inner = os.path.relpath(source, directory)
-                    archive.write(source, inner)
-                    names.append(inner.replace(os.sep, "/"))
-    shown = names[:100] + ([f"and {len(names) - 100} more"] if len(names) > 100 else [])
-    return "\n".join(shown)
+def _zip(found: Sequence[Found], path: str, left_out: list[str]) -> str:
+    """Pack `found`; a list of what is in there. What can't be read is not, and goes to `left_out`."""
+    failed: set[Found] = set()
+    while True:
+        names = []
+        try:
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for one in found:
+                    if one not in failed:
+                        _pack(one, archive)
+                        names.append(as_text(one.inner))
+        except _Broken as error:
+            failed.add(error.file)
+            left_out.append(str(error))
+        else:
+            shown = names[:100] + ([f"and {len(names) - 100} more"] if len(names) > 100 else [])
+            return "\n".join(shown)
+
+
+class _Broken(Exception):
+    def __init__(self, file: Found, reason: object) -> None:
+        super().__init__(str(reason))
+        self.file = file
+
+
+def _pack(one: Found, archive: zipfile.ZipFile) -> None:
+    try:
+        source = open_file(one.path)
+    except (OSError, Unkept) as error:
+        raise _Broken(one, error) from error
+    with source:
+        about = _about(one, source)
+        left = about.file_size
+        with archive.open(about, "w") as target:
+            while left and (part := _part_of(one, source, left)):
+                target.write(part)
+                left -= len(part)
+
+
+def _about(one: Found, source: FileIO) -> zipfile.ZipInfo:
+    try:
+        # Files from before 1980, which this format does not know, are from then.
+        about = zipfile.ZipInfo.from_file(one.path, as_text(one.inner), strict_timestamps=False)
+        about.file_size = os.fstat(source.fileno()).st_size
+    except OSError as error:
+        raise _Broken(one, error) from error
+    about.compress_type = zipfile.ZIP_DEFLATED
+    return about
+
+
+def _part_of(one: Found, source: FileIO, left: int) -> bytes:
+    try:
+        return source.read(min(left, 1 << 20)) or b""
+    except OSError as error:
+        raise _Broken(one, error) from error
 
 
 def _digest(path: str) -> str:
     found = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(1 << 20):
             found.update(chunk)
     return found.hexdigest()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tracking_clearml.errors import ClearMLSettingError
+from tracking_core.files import copy_whole
 from tracking_core.records import Plain
 
 __all__ = ["OfflineSession"]
@@ -126,10 +126,7 @@ class OfflineSession:
 
     def upload(self, path: str, address: str) -> None:
         """Copy the local file `path` to `address`, which is a path below `files`."""
-        os.makedirs(os.path.dirname(address), exist_ok=True)
-        unfinished = f"{address}.part"
-        shutil.copyfile(path, unfinished)
-        os.replace(unfinished, address)
+        copy_whole(path, address)
 
     def _edit(self, **fields: Any) -> None:
         # ClearML's own objects of this task write the file too: whoever changes it reads it first.

@@ -22,6 +22,7 @@ from tracking_clearml.samples import samples_of
 from tracking_clearml.series import ABOUT, NOT_FINITE
 from tracking_clearml.wanted import Store, found_or_made, main_task, offline, wanted
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.files import as_text
 from tracking_core.names import shortened
 from tracking_core.records import (
     Config,
@@ -305,6 +306,7 @@ class ClearMLTracker(RecordTracker):
 
     def _take_file(self, key: str, file: LoggedFile, step: int, when: int, batch: Batch) -> None:
         name = "/".join(part for part in (file.artifact_path, _base_name(file.path)) if part)
+        name = as_text(name)
         about = {
             "key": key,
             "artifact path": file.artifact_path,
