@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from tracking_core import register_tracker_class
+from tracking_core.files import Unkept, in_words, keep
 from tracking_core.installing import install_line
-from tracking_core.records import End, Log, LoggedImage, Record
+from tracking_core.records import End, Log, LoggedFile, LoggedImage, Record
 from tracking_core.testing import KINDS, MemoryTracker, Seen, TrackerConformance
 from tracking_core.tracker import GeneralTracker
 
+REJECTED = object()
 KEPT: dict[str, list[Record]] = {}
 
 
@@ -52,6 +56,38 @@ class Stored(MemoryTracker):
     def start(self) -> None:
         self.started = True
         self.records = KEPT.setdefault(self.run_name, [])
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        super().deliver([self._with_copies(record) for record in records])
+
+    def _with_copies(self, record: Record) -> Record:
+        if not isinstance(record, Log):
+            return record
+        values = {key: self._copy(key, value) for key, value in record.values.items()}
+        there = {key: value for key, value in values.items() if value is not REJECTED}
+        return msgspec.structs.replace(record, values=there)
+
+    def _copy(self, key: str, value: Any) -> Any:
+        if isinstance(value, list):
+            copies = [self._copy(key, one) for one in value]
+            return [copy for copy in copies if copy is not REJECTED]
+        if not isinstance(value, LoggedFile):
+            return value
+        folder = Path(tempfile.mkdtemp(dir=self._folder()))
+        try:
+            places, left_out = keep(value, str(folder), str)
+        except Unkept as reason:
+            self.reject(key, value, str(reason))
+            return REJECTED
+        if left_out:
+            self.reject(key, value, in_words(value, left_out))
+        place = folder if value.directory else folder / places[0]
+        return msgspec.structs.replace(value, path=str(place))
+
+    def _folder(self) -> Path:
+        folder = Path(f"{self.run_name} files")
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def finish(self, status: str = "finished") -> None:
         self.records.append(End(status, 0.0))  # type: ignore[arg-type]  # the lane checked it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracking_core.encoding import audio_file, image_file, video_file
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.files import Unkept, copy_file, files_below
+from tracking_core.files import as_text, in_words, keep
 from tracking_core.records import (
     Config,
     End,
@@ -21,6 +21,7 @@ from tracking_core.records import (
     LoggedImage,
     LoggedTable,
     LoggedVideo,
+    Media,
     Plain,
     Record,
     Status,
@@ -146,18 +147,18 @@ class MyToolTracker(RecordTracker):
         row = {}
         for key, value in flat(pictures_beside(record.values)):
             try:
-                row[key] = self._native(run, value)
+                row[key] = self._native(run, key, value)
             except OSError:  # the disk, which may pass: the record comes again
                 raise
             except Exception as error:  # one damaged medium must not come for ever
                 self.reject(key, value, str(error))
         return row
 
-    def _native(self, run: Run, value: Value) -> Any:
+    def _native(self, run: Run, key: str, value: Value) -> Any:
         """A value as the library has it."""
         match value:
             case list():
-                return [self._native(run, one) for one in value]
+                return self._listed(run, key, value)
             case LoggedImage():
                 return self._file(run, "image", *image_file(value), value.caption)
             case LoggedAudio():
@@ -170,9 +171,20 @@ class MyToolTracker(RecordTracker):
                 fields = {name: getattr(value, name) for name in value.__struct_fields__}
                 return {"type": "histogram", "fields": fields}
             case LoggedFile():
-                return self._copy(run, value)
+                return self._copy(run, key, value)
             case _:
                 return value
+
+    def _listed(self, run: Run, key: str, media: Sequence[Media]) -> list[Any]:
+        found = []
+        for medium in media:
+            try:
+                found.append(self._native(run, key, medium))
+            except OSError:
+                raise
+            except Exception as error:  # nor may it cost the others of its list
+                self.reject(key, medium, str(error))
+        return found
 
     def _file(self, run: Run, kind: str, data: bytes, suffix: str, caption: str | None) -> Any:
         place = os.path.join(run.new_folder(), "data")
@@ -180,18 +192,10 @@ class MyToolTracker(RecordTracker):
             file.write(data)
         return {"type": kind, "place": place, "suffix": suffix, "caption": caption}
 
-    def _copy(self, run: Run, file: LoggedFile) -> Any:
+    def _copy(self, run: Run, key: str, file: LoggedFile) -> Any:
         folder = run.new_folder()
-        if file.directory:
-            place, root = folder, file.path
-            sources = list(files_below(root, leave_out=run.directory))
-        else:
-            place, root = os.path.join(folder, os.path.basename(file.path)), None
-            sources = [file.path]
-        for source in sources:
-            inner = os.path.basename(source) if root is None else os.path.relpath(source, root)
-            try:
-                copy_file(source, os.path.join(folder, inner))
-            except Unkept as reason:
-                self.reject(source, file, str(reason))
+        places, left_out = keep(file, folder, as_text, [run.directory])
+        if left_out:
+            self.reject(key, file, in_words(file, left_out))
+        place = folder if file.directory else os.path.join(folder, places[0])
         return {"type": "file", "place": place, "folder": file.artifact_path}

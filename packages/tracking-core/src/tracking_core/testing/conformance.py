@@ -28,6 +28,7 @@ import math
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -48,6 +49,7 @@ from tracking_core.process import PartialState
 from tracking_core.records import (
     Config,
     Log,
+    LoggedFile,
     LoggedHistogram,
     LoggedTable,
     Record,
@@ -63,6 +65,7 @@ from tracking_core.values import Artifact, Audio, Histogram, Image, Table, Video
 
 __all__ = ["KINDS", "TrackerConformance"]
 
+LONGEST_DELIVERY = 60.0  # seconds
 AN_HOUR_AGO = 1_760_000_000.25  # any time that is not now, and that binary fractions hold exactly
 
 KINDS: Mapping[str, Sequence[str]] = {
@@ -80,7 +83,11 @@ KINDS: Mapping[str, Sequence[str]] = {
     "audio": ["test_audio"],
     "video": ["test_video"],
     "figure": ["test_figures"],
-    "file and directory": ["test_files_and_directories"],
+    "file and directory": [
+        "test_files_and_directories",
+        "test_whatever_a_folder_holds_its_files_are_kept_and_the_rest_is_named",
+        "test_what_is_no_file_costs_only_itself",
+    ],
     "config": ["test_config_of_any_shape", "test_config_given_twice", "test_many_parameters"],
     "tags": ["test_tags"],
     "end status": ["test_end_status"],
@@ -401,6 +408,60 @@ class TrackerConformance:
         assert files["models/best/model.bin"] == bytes(range(256))
         assert files["tree/a.txt"] == b"a"
         assert files["tree/inner/b.txt"] == b"b"
+
+    def test_whatever_a_folder_holds_its_files_are_kept_and_the_rest_is_named(
+        self, tmp_path: Path
+    ) -> None:
+        """Look at a `LoggedFile` by `tracking_core.files` alone: `keep` copies, `files_of` lists.
+
+        The library is handed files one by one: it would follow a link in a circle, or wait for a
+        pipe. What is left out is rejected in one sentence (`in_words`).
+        """
+        tree, expected, left_out = _tree_of_everything(tmp_path / "tree")
+        tracker = self.make(tmp_path / "run")
+        tracker.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TrackingWarning)
+            values = {"tree": Artifact(tree), "one of it": Artifact(tree / ODD, "odd"), "m": 1.0}
+            _without_waiting(tree, tracker, _log(values, step=3))
+        end(tracker, "finished")
+        seen = self._seen(tracker, tmp_path / "run")
+        assert seen.values("m") == [1.0]
+        found = seen.files()
+        for path, content in expected.items():
+            # A name that a tool can't show is its own affair; what is in the file is not.
+            assert found.get(path) == content or path not in PLAIN, path
+        assert sorted(found.values()) == sorted([*expected.values(), expected[f"tree/{ODD}"]])
+        assert sum(tracker.rejections.counts.values()) == bool(left_out)
+        said = "".join(rejection.reason for rejection in tracker.rejections.counts)
+        assert [name for name in left_out if repr(name) not in said] == []
+
+    def test_what_is_no_file_costs_only_itself(self, tmp_path: Path) -> None:
+        """Reject a `LoggedFile` of which `tracking_core.files` says `Unkept`, and go on."""
+        (tmp_path / "model.bin").write_bytes(b"weights")
+        values: dict[str, Any] = {
+            "gone": LoggedFile(str(tmp_path / "gone")),
+            "gone folder": LoggedFile(str(tmp_path / "gone"), "folder", directory=True),
+            "device": LoggedFile(os.devnull),
+            "list": [
+                LoggedFile(str(tmp_path / "gone too")),
+                LoggedFile(str(tmp_path / "model.bin")),
+            ],
+            "m": 1.0,
+        }
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(tmp_path / "pipe")
+            values["pipe"] = LoggedFile(str(tmp_path / "pipe"))
+        tracker = self.make(tmp_path / "run")
+        tracker.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TrackingWarning)
+            _without_waiting(tmp_path, tracker, Log(values, 3, 3, AN_HOUR_AGO))
+        end(tracker, "finished")
+        seen = self._seen(tracker, tmp_path / "run")
+        assert seen.values("m") == [1.0]
+        assert seen.files() == {"model.bin": b"weights"}
+        assert sum(tracker.rejections.counts.values()) == len(values) - 1
 
     # --- config, tags, status ---
 
@@ -745,6 +806,84 @@ def _picture(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
     if dtype == "uint8":
         return numbers.integers(0, 256, shape, dtype="uint8")
     return numbers.random(shape, dtype="float32")
+
+
+ODD = "odd 50%" if os.name == "nt" else "odd \udcff\udcfe"  # bytes that are no text
+PLAIN = {"tree/a.txt", "tree/inner/b.txt", "tree/linked/b.txt", "tree/latest.txt"}
+"""Files of `_tree_of_everything` with names that every tool can show."""
+
+
+def _tree_of_everything(tree: Path) -> tuple[Path, dict[str, bytes], list[str]]:
+    """A folder, the files in it that can be kept, as artifacts, and what else is in it."""
+    deep = "/".join(["deep"] * 40)
+    contents = {
+        "a.txt": b"a",
+        "inner/b.txt": b"b",
+        "empty": b"",
+        f"{deep}/c.txt": b"c",
+        "old": b"from 1970",
+        ODD: b"odd",
+        **({} if os.name == "nt" else {"new\nline": b"n"}),
+    }
+    for name, content in contents.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    os.utime(tree / "old", (0, 0))
+    left_out = []
+    try:
+        (tree / "latest.txt").symlink_to("a.txt")
+        (tree / "linked").symlink_to("inner")
+        (tree / "nowhere").symlink_to("gone")
+        (tree / "self").symlink_to(".")
+    except OSError:  # Windows, without the right to make one
+        pass
+    else:
+        contents |= {"latest.txt": b"a", "linked/b.txt": b"b"}
+        left_out += ["nowhere", "self"]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tree / "pipe")
+        left_out.append("pipe")
+    if hasattr(socket, "AF_UNIX"):
+        here = os.getcwd()
+        os.chdir(tree)  # the whole path of a socket must be short
+        try:
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind("socket")
+        finally:
+            os.chdir(here)
+        left_out.append("socket")
+    (tree / "unreadable").write_bytes(b"secret")
+    (tree / "unreadable").chmod(0)
+    if os.access(tree / "unreadable", os.R_OK):  # root may read everything
+        (tree / "unreadable").unlink()
+    else:
+        left_out.append("unreadable")
+    return tree, {f"tree/{name}": content for name, content in contents.items()}, left_out
+
+
+def _without_waiting(folder: Path, tracker: GeneralTracker, record: Record) -> None:
+    """Have `tracker` take `record`, in a thread, because a pipe would be waited for for ever."""
+    done: list[BaseException | None] = []
+
+    def deliver() -> None:
+        try:
+            tracker.deliver([record])
+        except BaseException as error:
+            done.append(error)
+        else:
+            done.append(None)
+
+    thread = threading.Thread(target=deliver, daemon=True)
+    thread.start()
+    thread.join(LONGEST_DELIVERY)
+    if thread.is_alive():
+        # Whoever waits for it may go on.
+        os.close(os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK))
+        thread.join(LONGEST_DELIVERY)
+        pytest.fail("deliver() waits for a pipe, as if it were a file")
+    if done[0] is not None:
+        raise done[0]
 
 
 def _texts(rows: Iterable[Iterable[object]]) -> list[list[str]]:
