@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import PIL.Image
@@ -15,6 +17,7 @@ from nine import HERE, Place
 
 from tracking_core import Artifact, Audio, Histogram, Image, Table, Tracking, Video
 from tracking_core.capture import capture
+from tracking_core.errors import TrackingWarning
 from tracking_core.records import LoggedFile
 from tracking_core.testing import Seen, frames_of, pixels_of, samples_of
 
@@ -173,3 +176,35 @@ def test_what_can_not_be_taken_costs_nothing_else(place: Place) -> None:
             tracking.log({"a": 1.0, "bad": object(), "b": 2.0}, step=0)
     for tracker in HERE:
         assert place.read(tracker).keys == {"a", "b"}
+
+
+@pytest.mark.parametrize("delivery", ["inline", "thread", "process"])
+def test_a_folder_of_anything_is_in_every_tracker_also_when_it_is_gone_after_the_call(
+    place: Place, tmp_path: Path, delivery: Literal["inline", "thread", "process"]
+) -> None:
+    folder = tmp_path / "ckpt"
+    (folder / "step 1").mkdir(parents=True)
+    (folder / "step 1" / "model.bin").write_bytes(b"weights")
+    (folder / "latest").symlink_to("step 1")
+    (folder / "best").symlink_to("/no/such/target")
+    (folder / "step 1" / "self").symlink_to(".")
+    os.mkfifo(folder / "pipe")
+    tracking = Tracking(HERE, place.logging_dir, delivery=delivery)
+    tracking.init_trackers(place.project, init_kwargs=place.init_kwargs)
+    with pytest.warns(TrackingWarning, match="but for .*'best' is a link that leads nowhere"):
+        tracking.log_artifact(folder, "models")
+    shutil.rmtree(folder)
+    tracking.log({"loss": 0.5}, step=0)
+    tracking.end_training(timeout=120)
+    status = tracking.status()
+    for tracker in HERE:
+        assert (status[tracker].state, status[tracker].failed) == ("ended", 0), tracker
+        files = place.read(tracker).files()
+        assert {path: files[path] for path in sorted(files) if path.startswith("models")} == {
+            "models/latest/model.bin": b"weights",
+            "models/step 1/model.bin": b"weights",
+        }, tracker
+        named = tracking.rejected if delivery != "inline" else status[tracker].rejected
+        (reason,) = {rejection.reason for rejection in named}
+        for name in ("'best'", "'pipe'", "'latest/self'", "'step 1/self'"):
+            assert name in reason, tracker
