@@ -80,9 +80,12 @@ def test_the_lines_that_it_says_there_are() -> None:
     assert shown.end_lineno is not None
     said = re.findall(r"(\d+)\s+lines", page())
     assert [int(one) for one in said] == [
-        round(shown.end_lineno - shown.lineno + 1, -1),
-        lines_of("tracking_discord/media.py", "tracking_discord/webhook.py"),
-        lines_of("tracking_discord/reader.py", "local_discord.py"),
+        round(count, -1)
+        for count in (
+            shown.end_lineno - shown.lineno + 1,
+            lines_of("tracking_discord/media.py", "tracking_discord/webhook.py"),
+            lines_of("tracking_discord/reader.py", "local_discord.py"),
+        )
     ]
 
 
