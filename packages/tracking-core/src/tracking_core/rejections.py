@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tracking_core.errors import TrackingWarning
 
-__all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "users_line"]
+__all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "tell", "users_line"]
 
 logger = logging.getLogger("tracking")
 
@@ -108,6 +108,19 @@ def say(message: str) -> None:
             warnings.warn_explicit(message, TrackingWarning, place.file, place.line)
     except TrackingWarning:
         logger.warning(message)
+
+
+def tell(message: str) -> None:
+    """Tell the user about `message` on stderr: it is no warning, and nothing needs to be done.
+
+    ``TRACKING_QUIET=1`` keeps it to ourselves.
+    """
+    if os.environ.get("TRACKING_QUIET", "0") in ("", "0"):
+        try:
+            sys.stderr.write(f"tracking: {message}\n")
+            sys.stderr.flush()
+        except Exception:  # there is none, it is closed, or it is an object of somebody's
+            pass
 
 
 def users_line() -> Place:

@@ -67,9 +67,16 @@ def test_a_flush_does_not_wait_for_it_either(ledger: Ledger, lane: str) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_can_pass_is_waited_for_and_it_is_said_with_what_how_much_and_until_when(
-    lane: str, ledger: Ledger, other: Ledger
+@pytest.mark.parametrize("quiet", ["0", "1"])
+def test_what_can_pass_is_waited_for_and_it_is_told_with_what_how_much_and_until_when(
+    lane: str,
+    ledger: Ledger,
+    other: Ledger,
+    quiet: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TRACKING_QUIET", quiet)
     tracking = started(lane, ledger, other)
     assert tracking.flush(20)
     ledger.order("deliver", "down")
@@ -79,12 +86,17 @@ def test_what_can_pass_is_waited_for_and_it_is_said_with_what_how_much_and_until
         began = time.monotonic()
         tracking.end_training(timeout=4)
     assert 3.5 < time.monotonic() - began < 6
-    waiting, left = (str(one.message) for one in said)
-    assert re.match(
-        r"the end of the run waits up to 2 s more for 'ledger' \(retrying, 11 records to go, "
-        "ConnectionError: the server is down",
-        waiting,
-    )
+    told = capsys.readouterr()
+    assert told.out == ""
+    if quiet == "1":
+        assert told.err == ""
+    else:
+        assert re.fullmatch(
+            r"tracking: the end of the run waits up to 2 s more for 'ledger' \(retrying, 11 records "
+            r"to go, ConnectionError: the server is down\)\. Ctrl-C ends the waiting: .*\n",
+            told.err,
+        )
+    (left,) = (str(one.message) for one in said)
     assert "still to be delivered" in left
     if lane == "process":
         (process,) = other.processes

@@ -37,7 +37,7 @@ from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
-from tracking_core.rejections import Rejection, Rejections, say, speak_for, users_line
+from tracking_core.rejections import Rejection, Rejections, say, speak_for, tell, users_line
 from tracking_core.tracker import GeneralTracker, RecordTracker
 
 __all__ = ["Handle", "JournaledLanes", "Member"]
@@ -289,7 +289,7 @@ class JournaledLanes:
         done = self._nothing_to_wait_for
         first = min(SECONDS_BEFORE_IT_IS_SAID, deadline - time.monotonic())
         if not self._wait(done, first) and time.monotonic() < deadline:
-            self._say_what_is_waited_for(deadline - time.monotonic())
+            self._tell_what_is_waited_for(deadline - time.monotonic())
             self._wait(done, deadline - time.monotonic())
 
     def _close(self, deadline: float) -> None:
@@ -421,14 +421,14 @@ class JournaledLanes:
             )
         return ""
 
-    def _say_what_is_waited_for(self, seconds: float) -> None:
+    def _tell_what_is_waited_for(self, seconds: float) -> None:
         parts = []
         for name, status in self.status():
             if not (self._is_over(name) or self._is_hopeless(name)):
                 trouble = f", {status.last_error}" if status.last_error else ""
                 parts.append(f"{name!r} ({status.state}, {status.pending} records to go{trouble})")
         if parts:
-            say(
+            tell(
                 f"the end of the run waits up to {seconds:.0f} s more for {', '.join(parts)}. "
                 "Ctrl-C ends the waiting: what is left is kept"
             )
