@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy
 import PIL.Image
 import pytest
@@ -355,3 +356,14 @@ def test_videos_side_by_side_are_all_there() -> None:
 def test_a_strange_rate_costs_the_rate_only(fps: Any) -> None:
     assert one(Video([RAMP], fps=fps)).fps == 10
     assert "10 frames a second" in said(Video([RAMP], fps=fps))[0]
+
+
+def test_some_rows_of_a_picture_are_a_picture() -> None:
+    pixels = numpy.arange(6 * 4 * 3, dtype="uint8").reshape(6, 4, 3)
+    whole = one(Image(pixels, caption="all"))
+    part = whole[2:5]
+    assert numpy.array_equal(numpy.asarray(part), pixels[2:5]) and part.caption == "all"
+    assert numpy.array_equal(numpy.asarray(whole[::-2]), pixels[::-2])
+    assert whole[:60] == whole
+    with pytest.raises(TypeError, match="held as png"):
+        msgspec.structs.replace(whole, format="png")[:1]

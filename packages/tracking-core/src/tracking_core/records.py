@@ -69,6 +69,15 @@ class LoggedImage(msgspec.Struct, frozen=True, tag="image"):
         shape = (self.height, self.width, self.channels)
         return {"version": 3, "typestr": "|u1", "shape": shape, "data": self.data}
 
+    def __getitem__(self, rows: slice) -> LoggedImage:
+        """The picture of some of its rows, where it holds raw pixels."""
+        if self.format != "raw":
+            raise TypeError(f"an image held as {self.format} has no rows of pixels")
+        width = self.width * self.channels
+        kept = range(self.height)[rows]
+        data = b"".join(self.data[row * width : (row + 1) * width] for row in kept)
+        return msgspec.structs.replace(self, data=data, height=len(kept))
+
 
 Cell: TypeAlias = Plain | LoggedImage
 
