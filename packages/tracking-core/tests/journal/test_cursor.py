@@ -123,3 +123,30 @@ def test_a_cursor_that_cannot_be_opened_is_one_clear_error(directory: Path) -> N
     with pytest.raises(JournalError, match="cursors"):
         Cursor.open(directory, "wandb")
     assert not (directory / "elsewhere").exists()
+
+
+def test_a_generation_that_nothing_can_follow_does_not_count(directory: Path) -> None:
+    Cursor.open(directory, "wandb").close()
+    path = directory / "cursors" / "wandb"
+    path.write_bytes(cursor.encode_slot(5, 3) + cursor.encode_slot(2**64 - 1, 9))
+    with Cursor.open(directory, "wandb") as mine:
+        assert mine.acked == 3 and mine.ack(4)
+    assert cursor.decode(path.read_bytes()) == 4
+
+
+@pytest.mark.parametrize("trap", ["link", "pipe", "folder"])
+def test_a_place_that_is_no_file_is_refused_and_holds_back_pruning(
+    directory: Path, tmp_path: Path, trap: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "wandb").write_bytes(cursor.encode_slot(1, 9) * 2)
+    if trap == "folder":
+        (directory / "cursors").symlink_to(tmp_path / "elsewhere")
+    else:
+        (directory / "cursors").mkdir()
+        path = directory / "cursors" / "wandb"
+        path.symlink_to(tmp_path / "elsewhere" / "wandb") if trap == "link" else os.mkfifo(path)
+    with pytest.raises(JournalError, match=r"link|regular"):
+        Cursor.open(directory, "wandb")
+    assert cursor.lowest(directory) == 0
+    assert (tmp_path / "elsewhere" / "wandb").read_bytes() == cursor.encode_slot(1, 9) * 2

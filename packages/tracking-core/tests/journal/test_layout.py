@@ -128,6 +128,13 @@ def test_a_planted_link_is_refused(tmp_path: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_process_number_that_no_process_has_is_dead(tmp_path: Path) -> None:
+    with Writer.create(tmp_path, "run", sync_interval=None) as writer:
+        owner = read_owner(writer.directory)
+    for pid in (2**31, 2**62, 2**63 - 1):
+        assert owner_alive(owner._replace(pid=pid)) is False
+
+
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(JournalError, match="cannot make a journal for run 'mine'"):
@@ -178,9 +185,27 @@ def test_a_number_given_to_another_process_is_not_the_owner(tmp_path: Path) -> N
     assert owner_alive(owner._replace(namespace="pid:[1]")) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"run": "x"}', '{"pid": "no"}', "[" * 50_000])
-def test_a_damaged_owner_is_one_clear_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "owner.json").write_text(text)
+SAID = {
+    "run": "r",
+    "host": "h",
+    "pid": 1,
+    "boot": "",
+    "namespace": "",
+    "started": 0,
+    "created_ns": 1,
+}
+DAMAGED = [
+    b"", b"{", b"[]", b'{"run": "x"}', b'{"pid": "no"}', b"[" * 50_000, b"\xff\xfe", b" " * 70_000,
+    *(json.dumps(SAID | one).encode() for one in (
+        {"pid": 10**30}, {"pid": -1}, {"pid": float("inf")}, {"pid": float("nan")}, {"pid": []},
+        {"started": 2**64}, {"created_ns": 10**400}, {"created_ns": None},
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", DAMAGED, ids=lambda data: repr(data[:40]))
+def test_a_damaged_owner_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "owner.json").write_bytes(data)
     with pytest.raises(DamagedJournal, match=r"owner\.json"):
         read_owner(tmp_path)
 

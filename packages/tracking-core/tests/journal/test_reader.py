@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from zlib import crc32
 
@@ -244,3 +245,13 @@ def test_following_a_writer_at_full_speed_never_sees_damage(tmp_path: Path, mapp
         assert reader.ended
     assert expected == count
     child.communicate()
+
+
+def test_a_segment_that_was_enlarged_is_read_as_fast_as_it_was(tmp_path: Path) -> None:
+    directory = journal(tmp_path)
+    for path in directory.glob("*.seg"):
+        os.truncate(path, 2**42)
+    began = time.process_time()
+    entries, _ = read_all(directory)
+    assert [entry.seq for entry in entries] == list(range(1, 61))
+    assert time.process_time() - began < 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,48 @@ def test_a_planted_link_in_place_of_a_blob_is_refused(directory: Path, tmp_path:
         blobs.get(digest)
     with pytest.raises(JournalError, match="no blob"):
         blobs.get("0" * 64)
+
+
+def test_a_blob_that_was_enlarged_is_damaged_and_fills_no_memory(directory: Path) -> None:
+    blobs = Blobs(directory)
+    digest = blobs.put(b"value")
+    for size in (17 * 2**20, 2**42):
+        os.truncate(blobs.path(digest), size)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(DamagedJournal, match=digest):
+            blobs.get(digest)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
+    large = os.urandom(2**20) * 17
+    assert blobs.get(blobs.put(large)) == large
+
+
+@pytest.mark.parametrize("trap", ["link", "pipe"])
+def test_a_planted_lock_or_dead_letter_is_refused(
+    directory: Path, tmp_path: Path, trap: str
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (directory / "dead").mkdir()
+    for path in (directory / "drain.lock", directory / "dead" / "wandb.ndjson"):
+        path.symlink_to(tmp_path / "secret") if trap == "link" else os.mkfifo(path)
+    with pytest.raises(JournalError, match="refused"):
+        DrainLock(directory).acquire()
+    with pytest.raises(JournalError, match="refused"):
+        DeadLetters(directory, "wandb").append(1, b"x", "no")
+    with pytest.raises(JournalError, match="refused"):
+        DeadLetters(directory, "wandb").list()
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+def test_a_line_without_end_is_no_dead_letter_and_fills_no_memory(directory: Path) -> None:
+    letters = DeadLetters(directory, "wandb")
+    letters.append(1, b"one", "no")
+    size = letters.path.stat().st_size
+    os.truncate(letters.path, size + 200 * 2**20)
+    letters.append(2, b"two", "no")
+    letters.append(3, b"three", "no")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert [letter.seq for letter in letters.list()] == [1, 2, 3]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024
 
 
 def test_dead_letters_are_listed_in_order_with_their_reasons(directory: Path) -> None:

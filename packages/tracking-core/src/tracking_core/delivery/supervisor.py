@@ -17,6 +17,7 @@ import msgspec
 from tracking_core.delivery.notes import TrackerSpec, read_acked, read_note
 from tracking_core.delivery.retry import Backoff
 from tracking_core.delivery.worker import Policy
+from tracking_core.journal import open_regular
 from tracking_core.plain import text
 
 __all__ = ["Order", "Supervisor"]
@@ -211,7 +212,7 @@ class Supervisor:
             linger=self._linger,
             argv=[text(str(argument)) for argument in sys.argv],
         )
-        log = os.open(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = open_regular(self._directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             # A session of its own: the Ctrl-C that ends the training must not end the delivery.
             with _spawning:

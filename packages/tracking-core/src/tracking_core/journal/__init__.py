@@ -2,7 +2,8 @@
 
 A `Writer` appends opaque records, a `Reader` gives them back in order and says what is missing, a
 `Cursor` remembers how far a consumer has come.  `Blobs` hold large values, `DeadLetters` what a
-tracker refused for good, and the `DrainLock` decides who may move the cursors.  The bytes are
+tracker refused for good, and the `DrainLock` decides who may move the cursors.  Other files of a
+writer directory are opened by `open_regular`, `read_regular` and `replace_regular`.  The bytes are
 specified in ``docs/journal-format.md``.
 """
 
@@ -14,6 +15,7 @@ from tracking_core.journal.frame import MAX_PAYLOAD
 from tracking_core.journal.layout import Owner, escape, owner_alive, read_owner, runs, unescape
 from tracking_core.journal.lock import DrainLock
 from tracking_core.journal.reader import Damage, Entry, Reader
+from tracking_core.journal.regular import open_regular, read_regular, replace_regular
 from tracking_core.journal.trim import trim
 from tracking_core.journal.writer import Durability, Writer, WriterStatus
 
@@ -33,8 +35,11 @@ __all__ = [
     "Writer",
     "WriterStatus",
     "escape",
+    "open_regular",
     "owner_alive",
     "read_owner",
+    "read_regular",
+    "replace_regular",
     "runs",
     "trim",
     "unescape",

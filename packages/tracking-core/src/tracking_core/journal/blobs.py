@@ -11,15 +11,19 @@ import hashlib
 import os
 import re
 import secrets
-import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracking_core.errors import DamagedJournal, JournalError
 from tracking_core.journal import layout
-from tracking_core.journal.files import CREATE, READ, REAL, Files
+from tracking_core.journal.files import CREATE, REAL, Files
+from tracking_core.journal.regular import open_regular
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PART = 1024 * 1024
+_LARGE = 16 * _PART
+LARGEST = 16 * 1024 * _PART
+"""Bytes of a blob at most: what is larger fits into no memory that a record could be made in."""
 
 
 class Blobs:
@@ -44,6 +48,8 @@ class Blobs:
 
         Raises `JournalError` when the disk refuses; nothing is left half stored.
         """
+        if len(data) > LARGEST:
+            raise JournalError(f"a value of {len(data)} bytes: {LARGEST} can be stored at most")
         digest = hashlib.sha256(data).hexdigest()
         with contextlib.suppress(JournalError):
             self.get(digest)
@@ -83,26 +89,34 @@ class Blobs:
         when the bytes are not those that were stored.
         """
         path = self.path(digest)
-        files = self._files
         try:
-            layout.require_directory(self.directory)
-            fd = files.open(str(path), READ, 0)
+            fd = open_regular(path, files=self._files)
             try:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise JournalError(f"the blob {path} is no regular file: refused")
-                parts = []
-                at = 0
-                while part := files.pread(fd, _PART, at):
-                    parts.append(part)
-                    at += len(part)
+                size = os.fstat(fd).st_size
+                # What is damaged must not fill the memory before that is known.
+                whole = size <= _LARGE or (size <= LARGEST and self._holds(fd, digest))
+                data = b"".join(self._parts(fd)) if whole else b""
             finally:
-                files.close(fd)
+                self._files.close(fd)
         except OSError as error:
             raise JournalError(f"no blob {path}: {error.strerror or error}") from error
-        data = b"".join(parts)
-        if hashlib.sha256(data).hexdigest() != digest:
+        except JournalError as error:
+            raise JournalError(f"no blob: {error}") from error
+        if not whole or hashlib.sha256(data).hexdigest() != digest:
             raise DamagedJournal(f"the blob {path} does not hold the bytes of its name")
         return data
+
+    def _parts(self, fd: int) -> Iterator[bytes]:
+        at = 0
+        while part := self._files.pread(fd, _PART, at):
+            yield part
+            at += len(part)
+
+    def _holds(self, fd: int, digest: str) -> bool:
+        found = hashlib.sha256()
+        for part in self._parts(fd):
+            found.update(part)
+        return found.hexdigest() == digest
 
     def path(self, digest: str) -> Path:
         """Where a blob lies, for a library that wants a file; `get` is what checks the bytes.

@@ -14,13 +14,15 @@ from zlib import crc32
 
 from tracking_core.errors import JournalError
 from tracking_core.journal import layout
-from tracking_core.journal.files import CREATE_OR_OPEN, READ, REAL, Files
+from tracking_core.journal.files import CREATE_OR_OPEN, REAL, Files
+from tracking_core.journal.regular import open_regular
 
 SLOT_BYTES = 32
 CURSOR_BYTES = 2 * SLOT_BYTES
 
 _MAGIC = b"TRKC"
 _VERSION = 1
+_LAST_GENERATION = 2**64 - 1
 _SLOT = struct.Struct("<4sIQQ4x")
 _CRC = struct.Struct("<I")
 
@@ -52,7 +54,7 @@ class Cursor:
         path = directory / layout.escape(consumer)
         try:
             layout.make_directory(directory, files=files)
-            fd = files.open(str(path), CREATE_OR_OPEN, 0o600)
+            fd = open_regular(path, CREATE_OR_OPEN, files=files)
             try:
                 files.fchmod(fd, 0o600)
                 cursor = cls(path, fd, files.pread(fd, CURSOR_BYTES, 0), files=files)
@@ -132,18 +134,19 @@ def decode(data: bytes) -> int:
 def lowest(writer: Path, *, files: Files = REAL) -> int | None:
     """The position of the consumer that is furthest behind, or None where there is no cursor."""
     positions = []
+    directory = writer / layout.CURSORS
     try:
-        names = os.listdir(writer / layout.CURSORS)
+        names = os.listdir(directory)
     except OSError:
         return None
     for name in names:
         try:
-            fd = files.open(str(writer / layout.CURSORS / name), READ, 0)
+            fd = open_regular(directory / name, files=files)
             try:
                 positions.append(decode(files.pread(fd, CURSOR_BYTES, 0)))
             finally:
                 files.close(fd)
-        except OSError:
+        except (OSError, JournalError):
             positions.append(0)
     return min(positions, default=None)
 
@@ -158,6 +161,8 @@ def _slot(data: bytes) -> tuple[int, int] | None:
     (own,) = _CRC.unpack_from(data, SLOT_BYTES - 4)
     magic, version, generation, acked = _SLOT.unpack_from(data)
     if crc32(data[: SLOT_BYTES - 4]) != own or magic != _MAGIC or version != _VERSION:
+        return None
+    if generation == _LAST_GENERATION:  # nothing could come after it
         return None
     return generation, acked
 

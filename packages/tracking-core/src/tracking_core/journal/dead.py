@@ -9,12 +9,18 @@ import base64
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tracking_core.errors import JournalError
 from tracking_core.journal import layout
 from tracking_core.journal.files import CREATE_OR_OPEN, REAL, Files
+from tracking_core.journal.frame import MAX_PAYLOAD
+from tracking_core.journal.regular import open_regular
+
+# The largest record in Base64, and a reason as long as any: what is longer was not written here.
+_LONGEST_LINE = 2 * MAX_PAYLOAD
 
 
 class DeadLetter(NamedTuple):
@@ -52,7 +58,8 @@ class DeadLetters:
         line = b"\n" + json.dumps(said).encode("ascii") + b"\n"
         try:
             layout.make_directory(self.path.parent, files=files)
-            fd = files.open(str(self.path), CREATE_OR_OPEN | getattr(os, "O_APPEND", 0), 0o600)
+            flags = CREATE_OR_OPEN | getattr(os, "O_APPEND", 0)
+            fd = open_regular(self.path, flags, files=files)
             try:
                 files.fchmod(fd, 0o600)
                 files.write_all(fd, line)
@@ -63,19 +70,26 @@ class DeadLetters:
             raise JournalError(f"cannot keep a dead letter in {self.path}: {reason}") from error
 
     def list(self) -> list[DeadLetter]:
-        """All dead letters in the order in which they came; half a line of a crash is left out."""
+        """All dead letters in the order in which they came; half a line of a crash is left out.
+
+        Raises `JournalError` where the file can't be read, or is none.
+        """
         try:
-            text = self.path.read_bytes()
+            return [letter for line in self._lines() if (letter := _letter(line)) is not None]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise JournalError(f"cannot read {self.path}: {error.strerror or error}") from error
-        letters = []
-        for line in text.split(b"\n"):
-            letter = _letter(line)
-            if letter is not None:
-                letters.append(letter)
-        return letters
+
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of the file, but for those that are longer than any that is written here."""
+        with open(open_regular(self.path), "rb") as file:
+            whole = True
+            while line := file.readline(_LONGEST_LINE):
+                ends = line.endswith(b"\n")
+                if whole and (ends or len(line) < _LONGEST_LINE):
+                    yield line
+                whole = ends
 
 
 def _letter(line: bytes) -> DeadLetter | None:
@@ -87,5 +101,5 @@ def _letter(line: bytes) -> DeadLetter | None:
             wall_ns=int(said["wall_ns"]),
             payload=base64.b64decode(said["payload"], validate=True),
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracking_core.errors import DamagedJournal, JournalError
-from tracking_core.journal.files import CREATE, READ, REAL, Files
+from tracking_core.journal.files import CREATE, REAL, Files
+from tracking_core.journal.regular import read_regular
 
 OWNER = "owner.json"
 CURSORS = "cursors"
@@ -36,7 +37,9 @@ DEAD = "dead"
 BLOBS = "blobs"
 DRAIN_LOCK = "drain.lock"
 
+_LONGEST_OWNER = 65536
 _LONGEST_NAME = 120
+_LARGEST = 2**63 - 1
 _DIGEST_MARK = "~~"
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
@@ -130,6 +133,14 @@ def require_directory(path: Path) -> None:
         raise JournalError(f"{path} is not a directory")
 
 
+def require_own_directory(path: Path) -> None:
+    """Raise `JournalError` unless `path` is a directory, no link, and mine or the superuser's."""
+    require_directory(path)
+    about = os.lstat(path)
+    if _is_anothers(about):
+        raise JournalError(f"{path} belongs to another user, {_user(about)}: refused")
+
+
 def make_directory(path: Path, *, files: Files = REAL) -> None:
     """Make a private directory, whatever the umask; one that is there already is left alone.
 
@@ -139,9 +150,7 @@ def make_directory(path: Path, *, files: Files = REAL) -> None:
     try:
         files.mkdir(str(path), 0o700)
     except FileExistsError:
-        require_directory(path)
-        if hasattr(os, "geteuid") and os.lstat(path).st_uid not in (os.geteuid(), 0):
-            raise JournalError(f"{path} belongs to another user: refused") from None
+        require_own_directory(path)
     else:
         files.chmod(str(path), 0o700)
 
@@ -187,19 +196,20 @@ def read_owner(writer: Path) -> Owner:
     """Who owns a writer directory; raises `DamagedJournal` where that can't be read."""
     path = writer / OWNER
     try:
-        fd = os.open(path, READ)
-        with open(fd, "rb") as file:
-            said = json.loads(file.read(65536))
+        said = json.loads(read_regular(path, _LONGEST_OWNER))
         return Owner(
             run=str(said["run"]),
             host=str(said["host"]),
-            pid=int(said["pid"]),
+            pid=_number(said["pid"]),
             boot=str(said["boot"]),
             namespace=str(said["namespace"]),
-            started=int(said["started"]),
-            created_ns=int(said["created_ns"]),
+            started=_number(said["started"]),
+            created_ns=_number(said["created_ns"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (
+        *(OSError, JournalError, RecursionError, MemoryError),
+        *(ValueError, KeyError, TypeError, OverflowError),
+    ) as error:
         raise DamagedJournal(f"cannot read the owner in {path}: {error}") from error
 
 
@@ -218,7 +228,7 @@ def owner_alive(owner: Owner) -> bool | None:
         return None
     try:
         os.kill(owner.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # or a number that no process has
         return False
     except OSError:
         pass
@@ -241,6 +251,27 @@ def _owner_or_none(writer: Path) -> Owner | None:
         return read_owner(writer)
     except DamagedJournal:
         return None
+
+
+def _number(said: object) -> int:
+    """What `said` is meant to be, if it is one that this project writes."""
+    number = int(said)  # type: ignore[call-overload]  # whatever else it is raises
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"{str(said)[:40]} is out of range")
+    return int(number)
+
+
+def _is_anothers(about: os.stat_result) -> bool:
+    return hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0)
+
+
+def _user(about: os.stat_result) -> str:
+    try:
+        import pwd
+
+        return repr(pwd.getpwuid(about.st_uid).pw_name)
+    except (ImportError, KeyError):
+        return f"number {about.st_uid}"
 
 
 def _make_root(root: Path, files: Files) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tracking_core.errors import JournalError
 from tracking_core.journal import layout
 from tracking_core.journal.files import CREATE_OR_OPEN
+from tracking_core.journal.regular import open_regular
 
 if sys.platform == "win32":
     import msvcrt
@@ -45,8 +46,9 @@ class DrainLock:
     def acquire(self) -> bool:
         """Take the lock without waiting; False when somebody has it, this process included.
 
-        Raises `JournalError` where the file system has no locks that can be trusted: nobody should
-        drain a journal there unless a person says that no other process does.
+        Raises `JournalError` where the file system has no locks that can be trusted, or the lock's
+        file is none: nobody should drain a journal there unless a person says that no other process
+        does.
         """
         with _guard:
             key = os.path.realpath(self.path)
@@ -55,7 +57,7 @@ class DrainLock:
             try:
                 fd = _opened.get(key)
                 if fd is None:
-                    fd = os.open(self.path, CREATE_OR_OPEN, 0o600)
+                    fd = open_regular(self.path, CREATE_OR_OPEN)
                     _opened[key] = fd
                     if hasattr(os, "fchmod"):
                         os.fchmod(fd, 0o600)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.errors import DamagedJournal, TrackingError
 from tracking_core.journal import frame, layout, segment
-from tracking_core.journal.files import READ, REAL, Files
+from tracking_core.journal.files import REAL, Files
 from tracking_core.journal.frame import HEADER_BYTES, read_run
+from tracking_core.journal.regular import open_regular
 
 _CHUNK = 256 * 1024
 _BLOCK = 4096
+_NOTHING = bytes(_CHUNK)
+# Copies of records stand at the beginning of a file, so no more of it has to fit into memory.
+_LARGEST = 256 * 1024 * 1024
 
 Reason = Literal["damaged", "dropped", "absent", "torn"]
 
@@ -167,18 +170,12 @@ class Reader:
             return False
         name = self._segments[self._next]
         try:
-            fd = self._files.open(str(name.path), READ, 0)
+            fd = open_regular(name.path, files=self._files)
         except FileNotFoundError:
             # Pruned meanwhile: the next record's number will say what is missing.
             self._pass(name)
             return True
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise JournalError(f"{name.path} is a symbolic link: refused") from error
-            raise
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise JournalError(f"{name.path} is no regular file: refused")
             data = self._pread(fd, segment.HEADER_BYTES, 0)
             salt, whole = name.salt, True
             try:
@@ -358,15 +355,15 @@ class Reader:
     def _copies(self, missing: range) -> dict[int, bytes]:
         copies: dict[int, bytes] = {}
         for name in self._segments[self._next :]:
-            with contextlib.suppress(OSError):
-                fd = self._files.open(str(name.path), READ, 0)
+            with contextlib.suppress(OSError, TrackingError):
+                fd = open_regular(name.path, files=self._files)
                 try:
                     # Copies stand at the beginning of a file, below the number in its name.
                     data = self._pread(fd, HEADER_BYTES, segment.HEADER_BYTES)
                     header = frame.read_header(data, 0, name.salt)
                     if header is None or header.seq >= name.first:
                         continue
-                    data = self._pread(fd, os.fstat(fd).st_size, 0)
+                    data = self._pread(fd, min(os.fstat(fd).st_size, _LARGEST), 0)
                 finally:
                     self._files.close(fd)
                 for span in frame.scan(data, name.salt, segment.HEADER_BYTES):
@@ -407,6 +404,9 @@ class Reader:
         """The offset of the next whole frame that is news, at or after `at`."""
         while True:
             window = self._pread(self._fd, _CHUNK, at)
+            if window == _NOTHING:
+                at = self._behind_nothing(at)
+                continue
             for spot in _spots(window):
                 header = frame.read_header(window, spot, self._salt)
                 if header is None or not frame.follows(header.kind, header.seq, self._last):
@@ -432,12 +432,27 @@ class Reader:
         at = start
         while True:
             window = self._pread(self._fd, _CHUNK, at)
+            if window == _NOTHING:
+                at = self._behind_nothing(at)
+                continue
             used = len(window.rstrip(b"\0"))
             if used:
                 end = at + used
             if len(window) < _CHUNK:
                 return end
             at += _CHUNK
+
+    def _behind_nothing(self, at: int) -> int:
+        """Where to look on behind a chunk of zeros, which may be the first of a terabyte of them."""
+        behind = at + _CHUNK - HEADER_BYTES + 1
+        if not (self._dead or self._next < len(self._segments)) or not hasattr(os, "SEEK_DATA"):
+            return behind  # its writer may be at work there
+        try:
+            return max(behind, os.lseek(self._fd, behind, os.SEEK_DATA) - HEADER_BYTES)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # there is none any more
+                return max(behind, os.fstat(self._fd).st_size)
+            return behind
 
 
 def _spots(window: bytes) -> Iterable[int]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 
 from tracking_core.errors import TrackingError
 from tracking_core.journal import frame, layout
 from tracking_core.journal.files import CHANGE, REAL, Files
+from tracking_core.journal.regular import open_regular
 from tracking_core.journal.segment import HEADER_BYTES
 
 _PAGE = 4096
+# A few times what a segment takes: what is larger is not read into memory.
+_LARGEST = 64 * 1024 * 1024
 
 
 def trim(directory: str | os.PathLike[str], *, files: Files = REAL) -> int:
@@ -35,11 +37,10 @@ def trim(directory: str | os.PathLike[str], *, files: Files = REAL) -> int:
 
 
 def _trimmed(name: layout.SegmentName, files: Files) -> int:
-    fd = files.open(str(name.path), CHANGE, 0)
+    fd = open_regular(name.path, CHANGE, files=files)
     try:
-        about = os.fstat(fd)
-        size = about.st_size
-        if not stat.S_ISREG(about.st_mode) or size < _PAGE:
+        size = os.fstat(fd).st_size
+        if not _PAGE <= size <= _LARGEST:
             return 0
         if files.pread(fd, _PAGE, size - _PAGE).strip(b"\0"):
             return 0
