@@ -711,3 +711,27 @@ class TestRepr:
         broken = Tracking([], tmp_path)
         broken._chosen = [Odd()]
         assert repr(broken) == "<Tracking: describing it raised RuntimeError>"
+
+
+def test_secrets_are_masked_in_every_lane_before_a_tracker_shows_them(
+    memory: MemoryTracker,
+) -> None:
+    with Tracking(memory, delivery="inline") as tracking:
+        tracking.init_trackers("p", config={"api_key": "canary", "lr": 0.1, "max_tokens": 5})
+        tracking.set_tags({"token": "canary", "kind": "test"})
+        tracking.log({"token": 0.5, "password": "logged as it is"})
+    assert memory.config == {"api_key": "***", "lr": 0.1, "max_tokens": 5}
+    assert memory.tags == {"token": "***", "kind": "test"}
+    assert memory.values("token") == [0.5] and memory.values("password") == ["logged as it is"]
+
+
+def test_an_error_in_the_inline_lane_is_told_without_its_secrets() -> None:
+    class Chatty(MemoryTracker):
+        def deliver(self, records: object) -> None:
+            raise ValueError("https://me:canary@host?api_key=canary said no")
+
+    tracking = Tracking(Chatty(), delivery="inline")
+    tracking.init_trackers("p")
+    with pytest.warns(TrackingWarning, match=r"https://me:\*\*\*@host\?api_key=\*\*\*") as said:
+        tracking.log({"a": 1})
+    assert "canary" not in str(said[0].message) + str(tracking.status())

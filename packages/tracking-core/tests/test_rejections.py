@@ -88,3 +88,10 @@ def test_a_thread_speaks_for_the_line_that_began_the_run() -> None:
     (of_thread, of_this) = said
     assert (of_thread.filename, of_thread.lineno) == (__file__, place.line)
     assert of_this.filename == __file__ and of_this.lineno > place.line
+
+
+def test_what_a_library_said_is_told_without_its_secrets() -> None:
+    rejections = Rejections("tracker 'x'")
+    with pytest.warns(UserWarning, match=r"https://me:\*\*\*@host") as said:
+        rejections.add("a", "int", "PUT https://me:canary@host?token=canary: 413")
+    assert "canary" not in str(said[0].message) + str(rejections.counts)

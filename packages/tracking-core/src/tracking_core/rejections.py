@@ -17,6 +17,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from tracking_core.errors import TrackingWarning
+from tracking_core.redaction import redacted
 
 __all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "tell", "users_line"]
 
@@ -64,11 +65,13 @@ class Rejections:
 
     def add(self, key: str, type: str, reason: str, warning: str = "") -> None:
         """Count one value, and warn if it is the first of its key, in the words of `warning`."""
+        reason = redacted(reason)  # it may quote an error of a library, which quotes an address
         usual = f"{self._who} could not store {key!r} ({type}): {reason}"
         self._count(self._counts, self._said, Rejection(key, type, reason), warning or usual)
 
     def changed(self, key: str, type: str, what: str) -> None:
         """Count one value that was taken, but not as it was; warn if it is the first of its key."""
+        what = redacted(what)
         warning = f"{self._who} took {key!r} ({type}), but {what}"
         self._count(self._changes, self._changes_said, Rejection(key, type, what), warning)
 

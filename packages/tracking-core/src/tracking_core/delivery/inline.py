@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
+
 from tracking_core.delivery.lane import LaneState, TrackerStatus
+from tracking_core.plain import text
 from tracking_core.records import Config, Log, Status, Tags
+from tracking_core.redaction import redacted
 from tracking_core.rejections import say
 from tracking_core.tracker import GeneralTracker, end
 
@@ -44,6 +48,9 @@ class InlineLane:
         with self._lock:
             if self._state != "running":
                 return
+            if isinstance(record, (Config, Tags)):
+                # What a tracker shows must not depend on the lane.
+                record = msgspec.structs.replace(record, values=redacted(record.values))
             try:
                 self._tracker.deliver([record])
             except Exception as error:
@@ -76,7 +83,7 @@ class InlineLane:
         return [(self._tracker.name, status)]
 
     def _report(self, what: str, error: Exception) -> None:
-        self._last_error = f"{type(error).__name__}: {error}"
+        self._last_error = redacted(text(f"{type(error).__name__}: {error}"))
         kind = f"{what} {type(error).__name__}"
         if kind not in self._said:
             self._said.add(kind)
