@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from tracking_core.delivery.lane import Lane
 from tracking_core.delivery.notes import TrackerSpec
 from tracking_core.errors import JournalError
 from tracking_core.journal import Durability
+from tracking_core.journal.layout import ROOT, make_private_root
 from tracking_core.plain import type_name
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
 from tracking_core.rejections import Rejections, say
@@ -150,10 +152,28 @@ def _journal_roots(logging_dir: Directory) -> Iterator[Path]:
         yield Path(named)
         return
     if logging_dir is not None and "://" not in os.fspath(logging_dir):
-        yield Path(logging_dir) / ".tracking"
-    yield Path(".tracking")
+        yield Path(logging_dir) / ROOT
+    yield Path(ROOT)
+    yield from _temporary_roots()
+
+
+def _temporary_roots() -> Iterator[Path]:
+    """Where journals may be kept among the files of everybody, in a directory that is mine alone."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    yield Path(tempfile.gettempdir()) / f"tracking-{user}"
+    try:
+        root = Path(tempfile.gettempdir()) / f"tracking-{user}"
+        try:
+            make_private_root(root)
+        except (JournalError, OSError) as error:
+            say(f"no journal can be kept in {root}: {error}")
+        else:
+            yield root
+        fresh = Path(tempfile.mkdtemp(prefix="tracking-"))
+    except OSError as error:
+        say(f"there is no directory for temporary files: {error}")
+        return
+    yield fresh
+    shutil.rmtree(fresh, ignore_errors=True)  # no journal could be made there
 
 
 def _from_anywhere(path: Directory) -> str | None:

@@ -7,8 +7,10 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -88,7 +90,13 @@ CANARY = "canary7f3a"
 
 def test_no_secret_gets_into_any_file(lane: str, ledger: Ledger, impatient: None) -> None:
     ledger.order("deliver", "down")
-    secrets = {"api_key": CANARY, "nested": {"password": CANARY, "uri": f"db://me:{CANARY}@host"}}
+    secrets = {
+        "api_key": CANARY,
+        "nested": {"password": CANARY, "uri": f"db://me:{CANARY}@host", "secret_key": CANARY},
+        "argv": ["--token", CANARY, f"--api_key={CANARY}", f"WANDB_API_KEY={CANARY}"],
+        "header": f"Authorization: Bearer {CANARY}",
+        "url": f"https://{CANARY}@host/?api_key={CANARY}",
+    }
     tracking = Tracking("ledger", delivery=lane)  # type: ignore[arg-type]  # it is one of them
     tracking.init_trackers(
         "p",
@@ -100,6 +108,7 @@ def test_no_secret_gets_into_any_file(lane: str, ledger: Ledger, impatient: None
         log_kwargs={"ledger": {"api_key": CANARY, "url": f"http://x:{CANARY}@y", "commit": True}},
     )
     tracking.set_tags({"password": CANARY, "see": f"http://x:{CANARY}@y"})
+    tracking.set_tags([f"api_key={CANARY}", "good"])
     tracking.get_tracker("ledger").store_init_configuration(secrets)
     tracking.log({"n": 2, "long": "x" * 300_000}, log_kwargs={"ledger": secrets})
     wait_for(lambda: ledger.tried("deliver") >= 2, "tries")
@@ -383,3 +392,111 @@ def test_the_place_of_last_resort_is_private(tmp_path: Path) -> None:
     run_dir = Path(done.stdout.strip())
     assert run_dir.is_relative_to(tmp_path)
     assert stat.S_IMODE(run_dir.parent.stat().st_mode) == 0o700
+
+
+def last_resort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Callable[[], tuple[Path | None, list[str]]]]:
+    """The place of last resort, and what makes a run that has no other, with what is said."""
+    monkeypatch.delenv("TRACKING_DIR")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tracking").write_text("in the way")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+
+    def run() -> tuple[Path | None, list[str]]:
+        tracking = Tracking(MemoryTracker(), delivery="thread")
+        with pytest.warns(TrackingWarning) as said:
+            tracking.init_trackers("p")
+        tracking.log({"n": 1})
+        tracking.end_training()
+        return tracking.run_dir, [str(one.message) for one in said]
+
+    return tmp_path / "tmp" / f"tracking-{os.getuid()}", run
+
+
+@pytest.mark.parametrize(
+    "trap", ["open to all", "to the group", "a link", "a file", "a stranger's"]
+)
+def test_a_place_of_last_resort_that_is_not_mine_alone_is_refused_and_another_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str
+) -> None:
+    place, run = last_resort(tmp_path, monkeypatch)
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    if trap == "a link":
+        place.symlink_to(tmp_path / "elsewhere")
+    elif trap == "a file":
+        place.write_text("x")
+    else:
+        place.mkdir()
+        os.chmod(place, {"open to all": 0o777, "to the group": 0o770, "a stranger's": 0o700}[trap])
+        if trap == "a stranger's":
+            if os.geteuid() != 0:
+                pytest.skip("only root can make another user's")
+            os.chown(place, 12345, -1)
+    run_dir, said = run()
+    assert any(f"no journal can be kept in {place}" in one for one in said), said
+    assert not any("inline" in one for one in said)
+    assert run_dir is not None and run_dir.parent.parent == place.parent and run_dir.parent != place
+    assert stat.S_IMODE(run_dir.parent.stat().st_mode) == 0o700
+    assert os.listdir(tmp_path / "elsewhere") == []
+    if place.is_dir():
+        assert os.listdir(place) == []
+
+
+def test_the_place_of_last_resort_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, run = last_resort(tmp_path, monkeypatch)
+    for _ in range(2):
+        run_dir, _ = run()
+        assert run_dir is not None and run_dir.parent == place
+    assert os.listdir(place.parent) == [place.name]
+
+
+def test_without_any_temporary_directory_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = last_resort(tmp_path, monkeypatch)
+
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    run_dir, said = run()
+    assert run_dir is None and "inline" in said[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's")
+def test_the_root_of_another_user_is_left_for_the_next_one(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACKING_DIR")
+    monkeypatch.chdir(tmp_path)
+    planted = tmp_path / "shared" / ".tracking"
+    planted.mkdir(parents=True)
+    os.chmod(planted, 0o777)
+    os.chown(planted, 12345, -1)
+    tracking = Tracking("ledger", tmp_path / "shared", delivery="thread")
+    with pytest.warns(TrackingWarning, match="belongs to another user"):
+        tracking.init_trackers("p", init_kwargs={"ledger": {"ledger": str(ledger)}})
+    tracking.end_training()
+    assert tracking.run_dir is not None and tracking.run_dir.parent == tmp_path / ".tracking"
+    assert os.listdir(planted) == []
+
+
+def test_no_journal_gets_into_a_repository(
+    lane: str, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRACKING_DIR")
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    for logging_dir in (None, "logs"):
+        tracking = Tracking("ledger", logging_dir, delivery=lane)  # type: ignore[arg-type]  # it is one of them
+        tracking.init_trackers("p", init_kwargs={"ledger": {"ledger": str(ledger)}})
+        tracking.end_training()
+    said = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True
+    )
+    assert said.stdout == ""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tracking_core.errors import DamagedJournal, JournalError
 from tracking_core.journal import Writer, escape, owner_alive, read_owner, runs, unescape
+from tracking_core.journal.layout import make_private_root
 
 HOSTILE = [
     "",
@@ -133,6 +134,131 @@ def test_a_process_number_that_no_process_has_is_dead(tmp_path: Path) -> None:
         owner = read_owner(writer.directory)
     for pid in (2**31, 2**62, 2**63 - 1):
         assert owner_alive(owner._replace(pid=pid)) is False
+
+
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make another user's"
+)
+STRANGER = 12345
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o707])
+def test_a_root_of_another_user_that_is_open_to_others_is_refused(
+    tmp_path: Path, mode: int
+) -> None:
+    root = tmp_path / ".tracking"
+    root.mkdir()
+    os.chmod(root, mode)
+    os.chown(root, STRANGER, -1)
+    with pytest.raises(JournalError, match=r"another user, number 12345.*TRACKING_DIR"):
+        Writer.create(root, "run")
+    assert os.listdir(root) == []
+
+
+@as_root
+def test_a_link_of_another_user_in_place_of_a_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / ".tracking").symlink_to("mine")
+    Writer.create(tmp_path / ".tracking", "run", sync_interval=None).close()
+    assert "run" in os.listdir(tmp_path / "mine"), "a link of my own leads where I want"
+    os.chown(tmp_path / ".tracking", STRANGER, -1, follow_symlinks=False)
+    with pytest.raises(JournalError, match="is a link of another user"):
+        Writer.create(tmp_path / ".tracking", "again")
+    assert "again" not in os.listdir(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775, 0o777, 0o1777])
+def test_a_root_of_my_own_is_used_whoever_else_may_write_there(tmp_path: Path, mode: int) -> None:
+    root = tmp_path / ".tracking"
+    root.mkdir()
+    os.chmod(root, mode)
+    Writer.create(root, "run", sync_interval=None).close()
+    assert os.stat(root / "run").st_mode & 0o777 == 0o700
+
+
+def test_a_private_root_is_made_and_used_again(tmp_path: Path) -> None:
+    root = tmp_path / "tracking-1"
+    before = os.umask(0)
+    try:
+        make_private_root(root)
+        make_private_root(root)
+    finally:
+        os.umask(before)
+    assert os.stat(root).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "trap", ["link", "dangling", "file", "pipe", "group", "others", "stranger"]
+)
+def test_a_private_root_that_is_not_mine_alone_is_refused(tmp_path: Path, trap: str) -> None:
+    root = tmp_path / "tracking-1"
+    (tmp_path / "mine").mkdir(mode=0o700)
+    if trap == "link":
+        root.symlink_to("mine")
+    elif trap == "dangling":
+        root.symlink_to("nowhere")
+    elif trap == "file":
+        root.write_text("x")
+    elif trap == "pipe":
+        os.mkfifo(root)
+    else:
+        root.mkdir()
+        os.chmod(root, {"group": 0o770, "others": 0o707, "stranger": 0o700}[trap])
+        if trap == "stranger":
+            if os.geteuid() != 0:
+                pytest.skip("only root can make another user's")
+            os.chown(root, STRANGER, -1)
+    with pytest.raises(JournalError):
+        make_private_root(root)
+    assert not (tmp_path / "nowhere").exists() and os.listdir(tmp_path / "mine") == []
+
+
+def test_git_leaves_out_what_is_kept(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "kept.txt").write_text("x")
+    for root in (tmp_path / ".tracking", tmp_path / "logs" / "journals"):
+        for _ in range(2):
+            with Writer.create(root, "run", sync_interval=None) as writer:
+                writer.append(b"private")
+    said = subprocess.run(
+        ["git", "-C", tmp_path, "status", "--porcelain", "-uall"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert said.stdout == "?? kept.txt\n"
+    ignored = tmp_path / ".tracking" / ".gitignore"
+    assert ignored.stat().st_mode & 0o777 == 0o600
+    ignored.unlink()
+    Writer.create(tmp_path / ".tracking", "run", sync_interval=None).close()
+    assert ignored.read_text().endswith("*\n"), "one that an older version made"
+    ignored.write_text("of the user")
+    Writer.create(tmp_path / ".tracking", "run", sync_interval=None).close()
+    assert ignored.read_text() == "of the user"
+
+
+@pytest.mark.parametrize("name", ["project", ".tracking"])
+def test_a_directory_of_the_user_gets_no_such_file(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    (root / ".git").mkdir(parents=True)
+    (root / "train.py").write_text("x")
+    Writer.create(root, "run", sync_interval=None).close()
+    assert ".gitignore" not in os.listdir(root)
+    assert "run" in os.listdir(root)
+
+
+@pytest.mark.parametrize("trap", ["link", "directory", "pipe"])
+def test_what_is_in_the_way_of_the_file_for_git_hinders_nothing(tmp_path: Path, trap: str) -> None:
+    root = tmp_path / ".tracking"
+    root.mkdir()
+    if trap == "link":
+        (root / ".gitignore").symlink_to(tmp_path / "elsewhere")
+    elif trap == "pipe":
+        os.mkfifo(root / ".gitignore")
+    else:
+        (root / ".gitignore").mkdir()
+    with Writer.create(root, "run", sync_interval=None) as writer:
+        assert writer.append(b"x") == 1
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ CURSORS = "cursors"
 DEAD = "dead"
 BLOBS = "blobs"
 DRAIN_LOCK = "drain.lock"
+IGNORE = ".gitignore"
+ROOT = ".tracking"
 
+_IGNORED = b"# Journals of training runs: nothing in here belongs into a repository.\n*\n"
 _LONGEST_OWNER = 65536
 _LONGEST_NAME = 120
 _LARGEST = 2**63 - 1
@@ -155,6 +158,20 @@ def make_directory(path: Path, *, files: Files = REAL) -> None:
         files.chmod(str(path), 0o700)
 
 
+def make_private_root(path: Path, *, files: Files = REAL) -> None:
+    """Make the root `path` in a directory where anybody may make what they like, or take mine.
+
+    Raises `JournalError` unless it is a directory of my own, no link, that nobody else may write to,
+    and `OSError` where it cannot be made.
+    """
+    make_directory(path, files=files)
+    about = os.lstat(path)
+    if hasattr(os, "geteuid") and about.st_uid != os.geteuid():
+        raise JournalError(f"{path} belongs to another user, {_user(about)}: refused")
+    if os.name == "posix" and about.st_mode & 0o022:
+        raise JournalError(f"others may write to {path}: refused (chmod 700 closes it)")
+
+
 def create_writer_directory(root: Path, run: str, *, files: Files = REAL) -> Path:
     """Make and own a new writer directory for `run`; the path is unique to this call.
 
@@ -162,6 +179,8 @@ def create_writer_directory(root: Path, run: str, *, files: Files = REAL) -> Pat
     """
     try:
         _make_root(root, files)
+        _require_usable_root(root)
+        _keep_out_of_git(root, files)
         directory = root / escape(run)
         make_directory(directory, files=files)
         while True:
@@ -261,6 +280,22 @@ def _number(said: object) -> int:
     return int(number)
 
 
+def _require_usable_root(root: Path) -> None:
+    """Raise `JournalError` where another user could put a run of theirs in the place of mine.
+
+    So it is in a directory of theirs that I can write to without being the superuser, and behind a
+    link of theirs. In one of my own, or the superuser's, it is for its owner to say who may write.
+    """
+    remedy = "name a directory of your own by TRACKING_DIR"
+    link = os.lstat(root)
+    if stat.S_ISLNK(link.st_mode) and _is_anothers(link):
+        raise JournalError(f"{root} is a link of another user, {_user(link)}: {remedy}")
+    about = os.stat(root)
+    if _is_anothers(about) and about.st_mode & 0o022:
+        who = f"another user, {_user(about)}"
+        raise JournalError(f"{root} belongs to {who}, and is open to others: {remedy}")
+
+
 def _is_anothers(about: os.stat_result) -> bool:
     return hasattr(os, "geteuid") and about.st_uid not in (os.geteuid(), 0)
 
@@ -272,6 +307,24 @@ def _user(about: os.stat_result) -> str:
         return repr(pwd.getpwuid(about.st_uid).pw_name)
     except (ImportError, KeyError):
         return f"number {about.st_uid}"
+
+
+def _keep_out_of_git(root: Path, files: Files) -> None:
+    """Have git leave out a root: journals hold texts, pictures and copies of files.
+
+    A directory that has another name and held something before may be the user's own.
+    """
+    with contextlib.suppress(OSError):
+        if root.name != ROOT or (root / ".git").exists():
+            with os.scandir(root) as entries:
+                if next(entries, None) is not None:
+                    return
+        fd = files.open(str(root / IGNORE), CREATE, 0o600)
+        try:
+            files.fchmod(fd, 0o600)
+            files.write_all(fd, _IGNORED)
+        finally:
+            files.close(fd)
 
 
 def _make_root(root: Path, files: Files) -> None:
