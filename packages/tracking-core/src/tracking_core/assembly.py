@@ -87,7 +87,7 @@ def _member(
     if isinstance(one, GeneralTracker):
         given = type(one)
         spec = TrackerSpec(one.name, given.__module__, given.__qualname__, [], {}, "thread")
-        return Member(spec, one, given=True)
+        return Member(spec, one, given=True, reference=None)
     kind = LOGGER_TYPE_TO_CLASS[one]
     arguments = dict(options.get(one, {}))
     places: list[Any] = [project_name]
@@ -99,7 +99,10 @@ def _member(
     tracker: GeneralTracker = constructor(*places, **arguments)
     lane = _lane_of(kind, delivery, arguments)
     spec = TrackerSpec(kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane)
-    return Member(spec, tracker, given=False)
+    reference: str | None = ""
+    if LOGGER_TYPE_TO_CLASS.is_registered(one):
+        reference = f"{kind.__module__}:{kind.__qualname__}" if _is_importable(kind) else None
+    return Member(spec, tracker, given=False, reference=reference)
 
 
 def _by_tracker(init_kwargs: object) -> dict[str, Mapping[str, Any]]:
@@ -122,8 +125,8 @@ def _lane_of(
     lane = kind.lane if delivery == "auto" else delivery
     if lane != "process":
         return lane
-    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
-        return "thread"  # another process could not import it
+    if not _is_importable(kind):
+        return "thread"
     unfit = [key for key, value in arguments.items() if not travels(value)]
     if not unfit:
         return lane
@@ -134,6 +137,11 @@ def _lane_of(
         "can't go to the delivery process: pass plain data, or use "
         'Tracking(..., delivery="thread")'
     )
+
+
+def _is_importable(kind: type[GeneralTracker]) -> bool:
+    """Whether another process could import the class."""
+    return kind.__module__ != "__main__" and "<locals>" not in kind.__qualname__
 
 
 def _say_unknown(names: Iterable[str]) -> None:

@@ -98,6 +98,10 @@ class _Registry(MutableMapping[str, type[GeneralTracker]]):
     def __contains__(self, name: object) -> bool:
         return name in self._registered or name in _installed()
 
+    def is_registered(self, name: str) -> bool:
+        """Whether this program has registered the class, so that another one may not know it."""
+        return name in self._registered
+
     def __repr__(self) -> str:
         return f"LOGGER_TYPE_TO_CLASS({', '.join(self)})"
 

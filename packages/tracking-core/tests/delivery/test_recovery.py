@@ -199,9 +199,11 @@ def test_the_command_says_what_it_did(ledger: Ledger, other: Ledger) -> None:
     run_dir = left_behind(ledger=ledger, other=other)
     ledger.order("deliver", "down")
     all_there = len(set(ledger.numbers)) == 100
-    first = command("recover", str(run_dir), "--timeout", "1")
+    classes = ["--tracker", "ledger_trackers:LedgerTracker"]
+    classes += ["--tracker", "ledger_trackers:OtherTracker"]
+    first = command("recover", str(run_dir), "--timeout", "1", *classes)
     ledger.withdraw("deliver")
-    second = command("recover", str(run_dir))
+    second = command("recover", str(run_dir), *classes)
     assert "other: ended, 0 records left" in first.stdout
     if not all_there:
         assert first.returncode == 1

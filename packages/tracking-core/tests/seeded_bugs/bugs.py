@@ -213,8 +213,40 @@ BUGS = (
         "a dead owner is taken for a living one",
         "journal/test_layout.py::test_a_living_owner_is_alive_and_a_killed_one_is_dead",
         "journal/layout.py",
-        "    except ProcessLookupError:\n        return False\n",
-        "    except ProcessLookupError:\n        return True\n",
+        "    except (ProcessLookupError, OverflowError):  # or a number that no process has\n"
+        "        return False\n",
+        "    except (ProcessLookupError, OverflowError):\n        return True\n",
+    ),
+    bug(
+        "a link in place of a file is followed",
+        "journal/test_regular.py::test_what_is_no_regular_file_is_refused_at_once",
+        "journal/regular.py",
+        '_GUARDED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)\n',
+        '_GUARDED = getattr(os, "O_NONBLOCK", 0)\n',
+    ),
+    bug(
+        "a folder that is a link is followed",
+        "journal/test_regular.py::test_a_file_in_a_folder_that_is_a_link_is_refused",
+        "journal/regular.py",
+        "    if stat.S_ISLNK(os.lstat(path.parent).st_mode):\n",
+        "    if False:\n",
+    ),
+    bug(
+        "the class that a manifest names is made",
+        "delivery/test_strangers.py::test_no_class_that_a_file_names_is_made",
+        "recovery.py",
+        "        kind = LOGGER_TYPE_TO_CLASS[name]\n",
+        "        found: Any = __import__(stored.module or 'os', fromlist=['_'])\n"
+        "        for part in stored.qualname.split('.'):\n"
+        "            found = getattr(found, part)\n"
+        "        kind = found\n",
+    ),
+    bug(
+        "the original of a file is taken from any run",
+        "delivery/test_strangers.py::test_no_path_leaves_the_run_and_the_rest_of_the_record_lands",
+        "delivery/vetting.py",
+        "        if os.path.isabs(file.path) and self._own:\n",
+        "        if os.path.isabs(file.path):\n",
     ),
 )
 

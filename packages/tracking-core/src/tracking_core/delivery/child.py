@@ -22,7 +22,8 @@ import msgspec
 from tracking_core.delivery.requests import taken_request
 from tracking_core.delivery.supervisor import HEARTBEAT, LENGTH_BYTES, SOMEBODY_ELSE, Order
 from tracking_core.delivery.worker import Policy, Worker
-from tracking_core.journal import DrainLock, trim
+from tracking_core.errors import JournalError
+from tracking_core.journal import DrainLock, open_regular, trim
 from tracking_core.journal.files import CREATE_OR_OPEN
 
 __all__ = ["run", "spare_the_libraries"]
@@ -68,6 +69,7 @@ def main() -> int:
             policy=policy,
             blamed=order.blamed,
             alone=alone,
+            originals=True,
         )
         for spec in order.trackers
     ]
@@ -137,15 +139,15 @@ class _Pulse:
     def __init__(self, directory: Path) -> None:
         self._path = directory / HEARTBEAT
         self._last = float("-inf")
-        with contextlib.suppress(OSError):  # a full disk: the deadline is left
-            os.close(os.open(self._path, CREATE_OR_OPEN, 0o600))
+        with contextlib.suppress(OSError, JournalError):  # a full disk: the deadline is left
+            os.close(open_regular(self._path, CREATE_OR_OPEN))
 
     def beat(self, now: float) -> None:
         if now - self._last < SECONDS_BETWEEN_SIGNS_OF_LIFE:
             return
         self._last = now
         with contextlib.suppress(OSError):
-            os.utime(self._path)
+            os.utime(self._path, follow_symlinks=False)
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             # Runs without the interpreter's lock: it writes where every thread is, and exits.
             faulthandler.dump_traceback_later(SECONDS_STUCK, exit=True, file=sys.stderr)

@@ -47,6 +47,9 @@ class Copies:
 
     Args:
         leave_out: folders that are no part of what is logged: journals.
+
+    Attributes:
+        left_some: whether a file was left where it is.
     """
 
     def __init__(self, directory: Path, leave_out: Sequence[str], rejections: Rejections) -> None:
@@ -55,6 +58,7 @@ class Copies:
         self._rejections = rejections
         self._numbers = itertools.count(1)
         self._said: set[str] = set()
+        self.left_some = False
 
     def take(self, values: dict[str, Any], parent: str = "") -> dict[str, Any]:
         """`values` with every file in them copied; a file that can't be kept is not among them."""
@@ -158,6 +162,7 @@ class Copies:
         return fitting, missed, f"copies take half of the free {size_text(free)} at most"
 
     def _say_where(self, key: str, missed: list[Found], why: str) -> None:
+        self.left_some = True
         if key not in self._said:
             self._said.add(key)
             count = "one file is" if len(missed) == 1 else f"{len(missed)} files are"

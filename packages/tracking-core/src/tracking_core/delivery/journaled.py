@@ -22,6 +22,7 @@ from tracking_core.delivery.copies import Copies
 from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.delivery.notes import (
     Manifest,
+    StoredTracker,
     TrackerSpec,
     read_acked,
     read_note,
@@ -61,11 +62,14 @@ class Member(NamedTuple):
         spec: how to make it again.
         tracker: as constructed here; not started.
         given: whether the user handed in this very object.
+        reference: where its class is, ``"package.module:Class"``, if only this program has
+            registered it; empty if another one finds it by its name; None if no other one can.
     """
 
     spec: TrackerSpec
     tracker: GeneralTracker
     given: bool
+    reference: str | None = ""
 
 
 class Handle(RecordTracker):
@@ -155,7 +159,7 @@ class JournaledLanes:
         journals = [str(self.run_dir.parent), str(self.directory)]
         self._copies = Copies(self.directory, journals, rejections)
         specs = [member.spec for member in members]
-        stored = [_for_a_file(spec) for spec in specs]
+        stored = [_for_a_file(member) for member in members]
         with contextlib.suppress(OSError):  # then a recovery has to be told the trackers
             write_manifest(self.directory, Manifest(project, run_id, stored))
         self._workers = {
@@ -452,13 +456,13 @@ class JournaledLanes:
                 say(
                     f"{status.pending} records for tracker {name!r} are still to be "
                     f"delivered{trouble}; they are kept{self._who_goes_on(name, status)}, and this "
-                    f"delivers them: {self._command()}"
+                    f"delivers them: {self._what_delivers(name)}"
                 )
             elif status.failed:
                 say(
                     f"tracker {name!r} refused {status.failed} records for good: they are in "
                     f"{self.directory / 'dead'}, with the reasons. This tries them again: "
-                    f"{self._command()} --dead"
+                    f"{self._what_delivers(name, dead=True)}"
                 )
             elif status.last_error:
                 say(f"tracker {name!r} did not finish its run: {status.last_error}")
@@ -467,11 +471,19 @@ class JournaledLanes:
         if unwritten and any(status.pending for _, status in self.status()):
             say(f"{unwritten} records never reached the disk in {self.directory} and are lost")
 
-    def _command(self) -> str:
-        return (
-            f"{shlex.quote(sys.executable)} -m tracking_core recover "
-            f"{shlex.quote(str(self.run_dir))}"
-        )
+    def _what_delivers(self, name: str, *, dead: bool = False) -> str:
+        """What a person does for the tracker `name`, or for what it refused."""
+        member = next(one for one in self._members if one.spec.name == name)
+        if member.reference is None:
+            given = f"{str(self.run_dir)!r}, trackers=[...]"
+            given += ", originals=True" * self._copies.left_some + ", dead=True" * dead
+            return f"Tracking.recover({given}), with such a tracker in the list"
+        classes = [one.reference for one in self._members if one.reference]
+        options = [part for one in classes for part in ("--tracker", one)]
+        program = [sys.executable, "-m", "tracking_core", "recover"]
+        options += ["--originals"] * self._copies.left_some
+        options += ["--dead"] * dead
+        return shlex.join([*program, str(self.run_dir), *options])
 
     def _who_goes_on(self, name: str, status: TrackerStatus) -> str:
         """Who tries on after the end, for how long; nobody does what only a person can mend."""
@@ -497,10 +509,21 @@ class JournaledLanes:
             live=lambda: True,
             in_memory=self._writer.waiting,
             policy=THREAD_POLICY,
+            originals=True,
         )
 
 
-def _for_a_file(spec: TrackerSpec) -> TrackerSpec:
-    """`spec` without secrets, and without the objects that only this process has."""
+def _for_a_file(member: Member) -> StoredTracker:
+    """How to make a tracker again, without secrets, and without the objects of this process."""
+    spec = member.spec
     plain = {key: value for key, value in spec.arguments.items() if travels({key: value})}
-    return msgspec.structs.replace(spec, places=redacted(spec.places), arguments=redacted(plain))
+    return StoredTracker(
+        spec.name,
+        places=redacted(spec.places),
+        arguments=redacted(plain),
+        lane=spec.lane,
+        tracker=member.tracker.name,
+        given=member.given,
+        module=spec.module,
+        qualname=spec.qualname,
+    )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from tracking_core.delivery.lane import LaneState
-from tracking_core.errors import DamagedJournal
+from tracking_core.errors import DamagedJournal, TrackingError
 from tracking_core.faults import Fault
-from tracking_core.journal import cursor, escape
-from tracking_core.journal.layout import CURSORS
+from tracking_core.journal import cursor, escape, read_regular, replace_regular
+from tracking_core.journal.layout import CURSORS, make_directory
 from tracking_core.records import Plain
 from tracking_core.tracker import GeneralTracker
 
 __all__ = [
     "Manifest",
+    "StoredTracker",
     "TrackerSpec",
     "WorkerNote",
     "read_acked",
@@ -31,17 +31,21 @@ __all__ = [
 MANIFEST = "run.json"
 FOLDER = "trackers"
 
-T = TypeVar("T")
+# What is wrong with a file that a stranger wrote: whatever they like.
+UNREADABLE = (
+    *(OSError, TrackingError, msgspec.MsgspecError, ValueError, OverflowError),
+    *(RecursionError, MemoryError),
+)
 
 
 class TrackerSpec(msgspec.Struct, frozen=True):
-    """How to make a tracker again in another process.
+    """How to make a tracker again in another process, which is told so by pipe and by no file.
 
     Attributes:
         name: the tracker's name in the run; of two alike the second is ``name#2``.
         module, qualname: where its class is.
         places: positional arguments of its constructor.
-        arguments: keyword arguments; secrets are masked where this is stored.
+        arguments: keyword arguments.
         lane: ``"thread"`` or ``"process"``.
     """
 
@@ -61,12 +65,47 @@ class TrackerSpec(msgspec.Struct, frozen=True):
         return tracker
 
 
+class StoredTracker(msgspec.Struct, frozen=True):
+    """What a file says of a tracker of the run. Whoever makes it again finds its class by name.
+
+    Attributes:
+        name: the tracker's name in the run; of two alike the second is ``name#2``.
+        tracker: the name that its class is registered under.
+        places, arguments: of its constructor, with secrets masked.
+        lane: ``"thread"`` or ``"process"``.
+        given: whether it was handed in as an object, so that its arguments are not known.
+        module, qualname: where its class was; for people, and never looked at here.
+    """
+
+    name: str
+    places: list[Any]
+    arguments: dict[str, Any]
+    lane: str
+    tracker: str = ""
+    given: bool = False
+    module: str = ""
+    qualname: str = ""
+
+    @property
+    def registered_name(self) -> str:
+        """The name of its class. The first versions did not store it, only what it is made of."""
+        return self.tracker or self.name.partition("#")[0]
+
+    @property
+    def was_handed_in(self) -> bool:
+        """Whether only the program that ran can make it again.
+
+        The first versions did not store that, but of an object no arguments, either.
+        """
+        return self.given or not self.places
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """What a writer directory holds: the run's project and its trackers."""
 
     project: str
     run_id: str
-    trackers: list[TrackerSpec]
+    trackers: list[StoredTracker]
 
 
 class WorkerNote(msgspec.Struct, frozen=True):
@@ -98,47 +137,37 @@ def read_manifest(writer: Path) -> Manifest:
         DamagedJournal: there is none that can be read.
     """
     try:
-        return msgspec.json.decode((writer / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        return msgspec.json.decode(read_regular(writer / MANIFEST), type=Manifest)
+    except UNREADABLE as error:
         raise DamagedJournal(f"cannot read which trackers {writer} is for: {error}") from error
 
 
 def write_manifest(writer: Path, manifest: Manifest) -> None:
     """Store the manifest; raises `OSError`."""
-    _replace(writer / MANIFEST, msgspec.json.encode(manifest))
+    replace_regular(writer / MANIFEST, msgspec.json.encode(manifest))
 
 
 def read_note(writer: Path, name: str) -> WorkerNote:
     """The last note of a worker; an empty one where there is none that can be read."""
     try:
-        data = (writer / FOLDER / escape(name)).read_bytes()
+        data = read_regular(writer / FOLDER / escape(name))
         return msgspec.json.decode(data, type=WorkerNote)
-    except (OSError, msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return WorkerNote()
 
 
 def read_acked(writer: Path, name: str) -> int:
     """The number of the last record that a tracker has, read without touching its cursor."""
     try:
-        return cursor.decode((writer / CURSORS / escape(name)).read_bytes())
-    except OSError:
+        return cursor.decode(read_regular(writer / CURSORS / escape(name)))
+    except (OSError, TrackingError):
         return 0
 
 
 def write_note(writer: Path, name: str, note: WorkerNote) -> None:
     """Replace a worker's note. A disk that refuses costs the note and nothing else."""
     # A third party's tracker may name what it rejects by a text that no file can hold.
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, TrackingError, ValueError, OverflowError):
         folder = writer / FOLDER
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _replace(folder / escape(name), msgspec.json.encode(note))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600
-    )
-    with open(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
+        make_directory(folder)
+        replace_regular(folder / escape(name), msgspec.json.encode(note))

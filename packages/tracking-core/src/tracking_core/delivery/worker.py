@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -22,11 +22,12 @@ from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
 from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD, Refusals
 from tracking_core.delivery.retry import Backoff
+from tracking_core.delivery.vetting import vetted
 from tracking_core.errors import JournalError, TrackingError
 from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader, read_owner
 from tracking_core.plain import text
-from tracking_core.records import End, Log, LoggedFile, Plain, Record, Status
+from tracking_core.records import End, Log, Plain, Record, Status
 from tracking_core.redaction import redacted
 from tracking_core.tracker import GeneralTracker, end
 
@@ -85,6 +86,8 @@ class Worker:
         blamed: whether the process before this one died by what it delivered.
         alone: shared by the workers of a process that may die of a record: who delivers holds it,
             so that the death is not blamed on what another tracker was given at that moment.
+        originals: whether files that could not be copied are read where they were logged from. So it
+            is in one's own run: another one's records may name any file of this machine.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Worker:
         orphan_status: Status = "killed",
         blamed: bool = False,
         alone: threading.Lock | None = None,
+        originals: bool = False,
     ) -> None:
         self.directory = directory
         self.name = name
@@ -122,6 +126,8 @@ class Worker:
         # What was taken before a record that is still refused: its place is not the cursor's yet.
         self._ahead: set[int] = set()
         self._alone_lock = alone
+        self._originals = originals
+        self._vetted_up_to = 0
         self._refusals = Refusals(policy.first_wait, policy.longest_wait, policy.batch)
         self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
         self._state: LaneState = "ended" if before.state == "ended" else "starting"
@@ -334,7 +340,7 @@ class Worker:
             if item.seq in self._ahead:
                 continue
             try:
-                record, length = self._decoded(item.payload)
+                record, length = self._decoded(item)
             except TrackingError as error:
                 cause = error.__cause__
                 if isinstance(cause, OSError) and cause.errno in _SHORT_OF_MEANS:
@@ -497,8 +503,13 @@ class Worker:
 
     # --- means ---
 
-    def _decoded(self, payload: bytes) -> tuple[Record, int]:
-        """The record that `payload` stands for, and the bytes that it takes."""
+    def _decoded(self, entry: Entry) -> tuple[Record, int]:
+        """The record that `entry` stands for, and the bytes that it takes.
+
+        Raises:
+            TrackingError: it stands for none.
+        """
+        payload = entry.payload
         record = decode(payload)
         if isinstance(record, Blob):
             payload = self._blobs.get(record.digest)
@@ -506,15 +517,30 @@ class Worker:
         if isinstance(record, Blob):
             raise TrackingError("a blob that stands for a blob")
         if isinstance(record, Log) and not is_plain(record.values):
-            values = _located(record.values, self.directory)
-            record = msgspec.structs.replace(record, values=values)
+            record = self._vetted(entry.seq, record)
         return record, len(payload)
 
+    def _vetted(self, seq: int, record: Log) -> Log:
+        """`record` with its files where they lie now, and without what no tracker should see."""
+        assert self._tracker is not None, "it was started before"
+        if record.only not in (None, self.name):
+            return record
+        values, refused = vetted(record.values, self.directory, originals=self._originals)
+        if seq > self._vetted_up_to:  # or it has been counted: the tracker did not take the record
+            self._vetted_up_to = seq
+            for refusal in refused:
+                self._tracker.rejections.add(*refusal)
+        if refused and not values:
+            # As a dead letter it is not lost: `recover` may be told that the run is one's own.
+            raise TrackingError("; ".join(refusal.reason for refusal in refused))
+        return msgspec.structs.replace(record, values=values)
+
     def _lose(self, missing: range) -> None:
-        unseen = range(max(missing.start, self._cursor.acked + 1), missing.stop)
-        if unseen:
-            self._lost += len(unseen)
-            self._cursor.ack(unseen.stop - 1)
+        # A number in damaged bytes may be as large as any, and `len` of such a range raises.
+        first = max(missing.start, self._cursor.acked + 1)
+        if missing.stop > first:
+            self._lost += missing.stop - first
+            self._cursor.ack(missing.stop - 1)
 
     def _bury(self, seq: int, payload: bytes, reason: str) -> None:
         # On a full disk the journal still has the record; only the reason goes unwritten.
@@ -614,17 +640,6 @@ def _made_at(directory: Path) -> float | None:
         return None
 
 
-def _located(value: Any, directory: Path) -> Any:
-    """`value` with the files in it that are kept in the writer directory where that is now."""
-    if type(value) is dict:
-        return {key: _located(inner, directory) for key, inner in value.items()}
-    if type(value) is list:
-        return [_located(inner, directory) for inner in value]
-    if isinstance(value, LoggedFile):
-        return msgspec.structs.replace(value, path=str(directory / value.path))
-    return value
-
-
 def _died(deaths: int) -> str:
     return _words(TrackingError(f"the delivery process died of it {deaths} times"))
 
@@ -635,5 +650,6 @@ def _words(error: BaseException) -> str:
         words = str(error)
     except Exception:  # a stranger's error
         words = "its text can't be had"
-    said: str = redacted(text(f"{type(error).__name__}: {words}"))
+    # Cut twice: a server may answer with a page of megabytes, and looking for secrets takes time.
+    said: str = redacted(text(f"{type(error).__name__}: {words[: 4 * LONGEST_ERROR]}"))
     return said[:LONGEST_ERROR]
