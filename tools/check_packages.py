@@ -31,7 +31,7 @@ INSTALLING = ROOT / "packages" / CORE / "src" / "tracking_core" / "installing.py
 BEGIN, END = "<!-- packages -->", "<!-- /packages -->"
 
 # What the top of the repository shows, besides the settings of tools, whose names begin with a dot.
-TOP = {"README.md", "CHANGELOG.md", "LICENSE", "hatch.toml"}
+TOP = {"README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "hatch.toml"}
 TOP |= {"packages", "tools", "tests-integration", "docs"}
 
 NAME = re.compile(r"tracking-[a-z0-9]+(-[a-z0-9]+)*")
