@@ -245,7 +245,7 @@ BUGS = (
         "the original of a file is taken from any run",
         "delivery/test_strangers.py::test_no_path_leaves_the_run_and_the_rest_of_the_record_lands",
         "delivery/vetting.py",
-        "        if os.path.isabs(file.path) and self._own:\n",
+        "        if os.path.isabs(file.path) and self._originals:\n",
         "        if os.path.isabs(file.path):\n",
     ),
 )
