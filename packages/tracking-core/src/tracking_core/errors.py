@@ -17,6 +17,7 @@ __all__ = [
     "NoTrackerError",
     "NotStartedError",
     "StepError",
+    "StoreBusyError",
     "TrackerNotInstalledError",
     "TrackingError",
     "TrackingWarning",
@@ -71,6 +72,13 @@ class UnfitValueError(TrackingError, ValueError):
     """A value can't be taken; the message says why and never holds the value (`capture`).
 
     `Tracking.log` counts it and warns once for its key; the other values of the call land.
+    """
+
+
+class StoreBusyError(TrackingError, TimeoutError):
+    """Another process holds the lock of a store for longer than anybody waits (`only_one`).
+
+    It is a `TimeoutError` too: a tracker that raises it in `start` is started again later.
     """
 
 

@@ -24,7 +24,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-_BUSY = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
+BUSY = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 _guard = threading.Lock()
 _opened: dict[str, int] = {}
 _held: set[str] = set()
@@ -61,9 +61,9 @@ class DrainLock:
                     _opened[key] = fd
                     if hasattr(os, "fchmod"):
                         os.fchmod(fd, 0o600)
-                _lock(fd)
+                lock(fd)
             except OSError as error:
-                if error.errno in _BUSY:
+                if error.errno in BUSY:
                     return False
                 reason = error.strerror or error
                 raise JournalError(
@@ -82,7 +82,7 @@ class DrainLock:
             key, self._key = self._key, ""
             _held.discard(key)
             with contextlib.suppress(OSError):
-                _unlock(_opened[key])
+                unlock(_opened[key])
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -93,20 +93,24 @@ class DrainLock:
 
 if sys.platform == "win32":
 
-    def _lock(fd: int) -> None:
+    def lock(fd: int) -> None:
+        """Lock an open file, without waiting: an `OSError` of `BUSY` if another process has it."""
         os.lseek(fd, 0, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
-    def _unlock(fd: int) -> None:
+    def unlock(fd: int) -> None:
+        """Let go of what `lock` has taken."""
         os.lseek(fd, 0, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
 else:
 
-    def _lock(fd: int) -> None:
+    def lock(fd: int) -> None:
+        """Lock an open file, without waiting: an `OSError` of `BUSY` if another process has it."""
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _unlock(fd: int) -> None:
+    def unlock(fd: int) -> None:
+        """Let go of what `lock` has taken."""
         fcntl.lockf(fd, fcntl.LOCK_UN)
 
 
