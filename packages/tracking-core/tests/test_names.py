@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_core.names import escape, shortened, unescape
+from tracking_core.names import Names, escape, marked, shortened, unescape
 
 ALLOWED = re.compile(r"[A-Za-z0-9_/ .-]")
 TRICKY = st.lists(st.sampled_from(["_", "x", "_x", "4", "0", "_x40_", "_x_", "@", "A", "F"])).map(
@@ -57,3 +58,57 @@ def test_shortened_names_fit_and_stay_apart(name: str, longest: int) -> None:
     assert len(shortened(long, longest)) == longest
     assert shortened(long, longest) != shortened(other, longest)
     assert shortened("short", longest) == "short"
+
+
+FLAT = re.compile(r"[A-Za-z0-9_.-]")
+LOWER = re.compile(r"[a-z0-9_]")
+KEYS = st.text(st.sampled_from("aAbB/.é")) | TRICKY | st.text(max_size=5)
+
+
+@given(st.text() | TRICKY)
+def test_a_marked_name_is_another_one_and_comes_back(name: str) -> None:
+    assert marked(name, FLAT) != escape(name, FLAT)
+    assert unescape(marked(name, FLAT)) == name
+
+
+def candidates(key: str) -> Iterator[str]:
+    yield escape(key, ALLOWED)
+    yield escape(key, FLAT)
+    yield marked(key, FLAT)
+    yield marked(key, LOWER)
+    # Begins like no name that is escaped.
+    yield f"_x_{key.encode('utf-8', 'surrogatepass').hex()}"
+
+
+@pytest.mark.parametrize("files", [True, False])
+@given(keys=st.lists(KEYS, unique=True))
+def test_every_key_has_a_name_of_its_own(files: bool, keys: list[str]) -> None:
+    names = Names(candidates, files=files)
+    found = {key: names.name_of(key) for key in keys}
+    assert {key: names.name_of(key) for key in keys} == found
+    assert len({name.casefold() for name in found.values()}) == len(keys)
+    for name, key in zip(found.values(), keys, strict=True):
+        assert names.kept.get(name, unescape(name)) == key
+    if files:
+        # Each can be a file, also where capitals count for nothing.
+        taken = [name.casefold() for name in found.values()]
+        assert not any(other.startswith(f"{name}/") for name in taken for other in taken)
+    again = Names(candidates, names.kept, found.values(), files=files)
+    assert {key: again.name_of(key) for key in reversed(keys)} == found
+
+
+@pytest.mark.parametrize(
+    ("taken", "key", "name"),
+    [
+        (["loss"], "loss", "loss"),
+        (["loss"], "loss/ce", "loss_x2F_ce"),
+        (["loss/ce"], "loss", "loss_x_"),
+        (["loss/ce"], "loss/mse", "loss/mse"),
+        (["Loss"], "loss", "loss_x_"),
+        (["Loss/ce"], "loss/mse", "loss_x2F_mse"),
+    ],
+)
+def test_what_others_have_put_there_gets_in_nobodys_way(
+    taken: list[str], key: str, name: str
+) -> None:
+    assert Names(candidates, taken=taken, files=True).name_of(key) == name

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tracking_dvclive.cells import cell, plain, rows, whole_length
 from tracking_dvclive.history import header, line, milliseconds, read_history
-from tracking_dvclive.names import Names, inner_path, key_of
+from tracking_dvclive.names import inner_path, key_of, names
 
 PLAIN = (
     st.none()
@@ -69,17 +69,17 @@ def test_what_other_writers_left_unquoted(text: str) -> None:
 
 @given(st.lists(KEYS, unique=True))
 def test_every_key_has_a_name_of_its_own(keys: list[str]) -> None:
-    names = Names()
-    found = {key: names.name_of(key) for key in keys}
+    given = names()
+    found = {key: given.name_of(key) for key in keys}
     assert len({name.casefold() for name in found.values()}) == len(keys)
     for key, name in found.items():
-        assert key_of(name, names.kept) == key
+        assert key_of(name, given.kept) == key
         parts = name.split("/")
         assert all(
             part and not part.startswith(".") and len(part.encode()) <= 220 for part in parts
         )
         assert not set(name) & set('\\:*?"<>|\n\t')
-    again = Names(names.kept, found.values())
+    again = names(given.kept, found.values())
     assert {key: again.name_of(key) for key in reversed(keys)} == found
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
-from tracking_core.names import escape, shortened, unescape
+from tracking_core.names import Names, escape, shortened, unescape
 
-__all__ = ["Names", "inner_path", "key_of"]
+__all__ = ["inner_path", "key_of", "names"]
 
 _RESERVED = r"(?!\A(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z))"  # devices of Windows
 _ENDS = r"(?!\A\.)(?![. ]\Z)"  # hidden, the parent folder, or what Windows leaves out
@@ -33,41 +32,9 @@ LONGEST_NAME = 1000  # bytes, of a whole name
 SHORT_NAME = 120
 
 
-class Names:
-    """The names of keys, given once and kept: another for each key.
-
-    Args:
-        kept: keys by their names, where a name alone does not tell its key.
-        taken: names that are there already.
-
-    Attributes:
-        kept: the same with what was added, for whoever stores it.
-    """
-
-    def __init__(self, kept: Mapping[str, str] | None = None, taken: Iterable[str] = ()) -> None:
-        self.kept: dict[str, str] = dict(kept or {})
-        self._spelled: dict[str, str] = {}
-        for name in taken:
-            self._take(name)
-        self._names = {key: name for name, key in self.kept.items()}
-
-    def name_of(self, key: str) -> str:
-        """The name of `key`, with slashes."""
-        name = self._names.get(key)
-        if name is None:
-            name = next(name for name in _candidates(key) if self._is_free(name))
-            self._take(name)
-            self._names[key] = name
-            if key_of(name) != key:
-                self.kept[name] = key
-        return name
-
-    def _is_free(self, name: str) -> bool:
-        return all(self._spelled.get(_folded(part), part) == part for part in _prefixes(name))
-
-    def _take(self, name: str) -> None:
-        for prefix in _prefixes(name):
-            self._spelled.setdefault(_folded(prefix), prefix)
+def names(kept: Mapping[str, str] | None = None, taken: Iterable[str] = ()) -> Names:
+    """The names of keys, with slashes; `taken` are there already, and `kept` tell their keys."""
+    return Names(_candidates, kept, taken)
 
 
 def key_of(name: str, kept: Mapping[str, str] | None = None) -> str:
@@ -96,12 +63,3 @@ def _candidates(key: str) -> Iterator[str]:
 def _part(part: str, allowed: re.Pattern[str]) -> str:
     name = escape(part, allowed)
     return shortened(name, SHORT_PART) if len(name.encode()) > LONGEST_PART else name
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    parts = name.split("/")
-    return ("/".join(parts[: place + 1]) for place in range(len(parts)))
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.casefold())

@@ -32,7 +32,7 @@ from tracking_dvclive.batch import Batch, json_bytes
 from tracking_dvclive.history import header, line, milliseconds
 from tracking_dvclive.layout import path_in
 from tracking_dvclive.media import Stored, histogram_plot, stored, table_plot
-from tracking_dvclive.names import Names
+from tracking_dvclive.names import names
 from tracking_dvclive.notes import Notes
 from tracking_dvclive.opening import Opened, opened
 from tracking_dvclive.quiet import quiet
@@ -66,7 +66,7 @@ class Run:
         self.next_position = begun.next_position
         self._notes: Notes = begun.notes
         self._indexed = begun.indexed
-        self._metrics = Names(self._notes.names, begun.metrics)
+        self._metrics = names(self._notes.names, begun.metrics)
         self._reject = reject
         self._said: set[str] = set()
         self._shown = Shown(self.live, self.directory, self._say)
@@ -187,7 +187,7 @@ class Run:
         wall_time: float,
         batch: Batch,
     ) -> None:
-        name = Names().name_of(key if number is None else f"{key}/{number}")
+        name = names().name_of(key if number is None else f"{key}/{number}")
         try:
             if isinstance(medium, LoggedFile):
                 kind, about = "file", self._kept_file(key, medium)
