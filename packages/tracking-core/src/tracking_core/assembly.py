@@ -59,7 +59,7 @@ def lanes_for(
     options = _by_tracker(init_kwargs)
     members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
     _say_unknown(options.keys() - {member.spec.name for member in members})
-    members = _told_apart(members)
+    members = [_launched(member) for member in _told_apart(members)]
     if members and delivery != "inline":
         for root in _journal_roots(logging_dir):
             try:
@@ -103,6 +103,18 @@ def _member(
     if LOGGER_TYPE_TO_CLASS.is_registered(one):
         reference = f"{kind.__module__}:{kind.__qualname__}" if _is_importable(kind) else None
     return Member(spec, tracker, given=False, reference=reference)
+
+
+def _launched(member: Member) -> Member:
+    """`member` with what its tracker has to know of this process."""
+    try:
+        said = dict(member.tracker.at_launch())
+        launch = {key: value for key, value in said.items() if travels({key: value})}
+        member.tracker.launch = launch
+    except Exception as error:  # a stranger's code
+        say(f"tracker {member.spec.name!r} can't say what it needs of this process: {error!r:.200}")
+        return member
+    return member._replace(spec=msgspec.structs.replace(member.spec, launch=launch))
 
 
 def _by_tracker(init_kwargs: object) -> dict[str, Mapping[str, Any]]:

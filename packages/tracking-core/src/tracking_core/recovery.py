@@ -216,14 +216,24 @@ def _made_again(stored: StoredTracker, given: Mapping[str, Any]) -> Callable[[],
             f"its argument {masked[0]!r} holds a secret, which is not kept: hand it in, "
             f"init_kwargs={{{stored.name!r}: {{{masked[0]!r}: ...}}}}"
         )
-    return _maker(kind, places, arguments)
+    return _maker(kind, places, arguments, unmasked(stored.launch))
 
 
 def _maker(
-    kind: type[GeneralTracker], places: list[Any], arguments: dict[str, Any]
+    kind: type[GeneralTracker],
+    places: list[Any],
+    arguments: dict[str, Any],
+    launch: dict[str, Any] | None = None,
 ) -> Callable[[], GeneralTracker]:
     constructor: Any = kind
-    return lambda: constructor(*places, **arguments)
+
+    def build() -> GeneralTracker:
+        tracker: GeneralTracker = constructor(*places, **arguments)
+        if launch is not None:
+            tracker.launch = launch
+        return tracker
+
+    return build
 
 
 def _require_known(handed_in: Mapping[str, GeneralTracker], jobs: list[Job]) -> None:

@@ -82,6 +82,9 @@ class GeneralTracker:
             or ``"process"``, the delivery process, for libraries that are heavy.
         began_at: when the run began, in seconds since the epoch, if `start` may be called later than
             that: in the delivery process, or by whoever recovers a run. None: it begins with `start`.
+        launch: what `at_launch` said in the process that began the run. None: nobody asked.
+        late: whether `start` is called by another program than the training and its delivery
+            process, or long after the run began: what it sees around it is not the training's then.
         taken: how many records of the `deliver` call that is under way the library surely has. A
             lane sets it to 0 before each call; a `deliver` that raises after a part of its records
             went through sets it, and that part is not delivered again.
@@ -92,6 +95,8 @@ class GeneralTracker:
     main_process_only: bool = True
     lane: Literal["thread", "process"] = "thread"
     began_at: float | None = None
+    launch: Mapping[str, Plain] | None = None
+    late: bool = False
     taken: int = 0
 
     if TYPE_CHECKING:
@@ -114,6 +119,15 @@ class GeneralTracker:
                 "the following required attributes. Please define them in the class definition: "
                 + ", ".join(missing)
             )
+
+    def at_launch(self) -> dict[str, Plain]:
+        """What `start` has to know of the process that the run begins in; by default nothing.
+
+        Called in that process once, when the run begins, on an object that may never be started:
+        others may be, in other processes, each time that `start` is tried and by whoever recovers
+        the run. All of them find this in `launch`. It must be quick and import nothing.
+        """
+        return {}
 
     def start(self) -> None:
         """Begin the native run: import the library, open files, connect."""
@@ -212,6 +226,17 @@ class GeneralTracker:
         can't be stored, or nobody is logged in.
         """
         return fault_of(error)
+
+    def remarks(self, identity: Mapping[str, Plain]) -> Iterable[str]:
+        """What the user should be told of this process, such as calls that go to another run.
+
+        Called in the process that logs, on the object of `at_launch`: every half second, and once
+        when the run ends. Each remark is said once. It must be quick and import nothing.
+
+        Args:
+            identity: as `identity()` gives it; empty before `start`.
+        """
+        return ()
 
     def reject(self, key: str, value: object, reason: str) -> None:
         """Count a value that this tracker can't store, and warn once for its key."""

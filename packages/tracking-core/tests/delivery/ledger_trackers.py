@@ -143,6 +143,22 @@ class LedgerTracker(RecordTracker):
             os.close(descriptor)
 
 
+class LaunchTracker(LedgerTracker):
+    """Notes with each start what it knows of the process that began the run, and remarks on it."""
+
+    name = "launch"
+
+    def at_launch(self) -> dict[str, Plain]:
+        return {"pid": os.getpid(), "api_key": "s3cret", "object": object()}  # type: ignore[dict-item]  # some do
+
+    def start(self) -> None:
+        self._write({"launch": self.launch, "late": self.late})
+        super().start()
+
+    def remarks(self, identity: Mapping[str, Plain]) -> list[str]:
+        return ["a remark", f"this is run {identity['native']}"]
+
+
 class OtherTracker(LedgerTracker):
     """The same under another name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import msgspec
@@ -71,6 +72,9 @@ class InlineLane:
                 end(self._tracker, status)
             except Exception as error:
                 self._report("did not finish its run", error)
+            with contextlib.suppress(Exception):  # a stranger's code
+                for remark in self._tracker.remarks(self._tracker.identity()):
+                    say(str(remark))
 
     def status(self) -> list[tuple[str, TrackerStatus]]:
         status = TrackerStatus(

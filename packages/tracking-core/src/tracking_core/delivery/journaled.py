@@ -11,7 +11,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,7 +177,7 @@ class JournaledLanes:
             else None
         )
         self._place = users_line()
-        self._watch = Watch(self.status, self._trouble, self._place)
+        self._watch = Watch(self.status, self._trouble, self._remarks, self._place)
 
     @property
     def run_dir(self) -> Path:
@@ -425,6 +425,14 @@ class JournaledLanes:
             )
         return ""
 
+    def _remarks(self) -> Iterator[str]:
+        """What the trackers have to say of this process."""
+        for member in self._members:
+            if type(member.tracker).remarks is not GeneralTracker.remarks:
+                identity = read_note(self.directory, member.spec.name).identity
+                with contextlib.suppress(Exception):  # a stranger's code
+                    yield from map(str, member.tracker.remarks(identity))
+
     def _tell_what_is_waited_for(self, seconds: float) -> None:
         parts = []
         for name, status in self.status():
@@ -438,6 +446,7 @@ class JournaledLanes:
             )
 
     def _say_what_is_left(self, unwritten: int) -> None:
+        self._watch.say_remarks()
         for name, status in self.status():
             for rejection, count in status.rejected.items():
                 if name not in self._workers:
@@ -526,4 +535,5 @@ def _for_a_file(member: Member) -> StoredTracker:
         given=member.given,
         module=spec.module,
         qualname=spec.qualname,
+        launch=redacted(spec.launch),
     )

@@ -47,6 +47,7 @@ class TrackerSpec(msgspec.Struct, frozen=True):
         places: positional arguments of its constructor.
         arguments: keyword arguments.
         lane: ``"thread"`` or ``"process"``.
+        launch: what the tracker's `at_launch` said; masked as the arguments.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TrackerSpec(msgspec.Struct, frozen=True):
     places: list[Any]
     arguments: dict[str, Any]
     lane: str
+    launch: dict[str, Any] | None = None
 
     def build(self) -> GeneralTracker:
         """A new tracker, not started."""
@@ -62,6 +64,8 @@ class TrackerSpec(msgspec.Struct, frozen=True):
         for part in self.qualname.split("."):
             found = getattr(found, part)
         tracker: GeneralTracker = found(*self.places, **self.arguments)
+        if self.launch is not None:
+            tracker.launch = self.launch
         return tracker
 
 
@@ -75,6 +79,7 @@ class StoredTracker(msgspec.Struct, frozen=True):
         lane: ``"thread"`` or ``"process"``.
         given: whether it was handed in as an object, so that its arguments are not known.
         module, qualname: where its class was; for people, and never looked at here.
+        launch: what the tracker's `at_launch` said, masked as the arguments.
     """
 
     name: str
@@ -85,6 +90,7 @@ class StoredTracker(msgspec.Struct, frozen=True):
     given: bool = False
     module: str = ""
     qualname: str = ""
+    launch: dict[str, Any] | None = None
 
     @property
     def registered_name(self) -> str:

@@ -29,6 +29,7 @@ class Watch:
     Args:
         status: how each tracker is doing, by name.
         trouble: what is wrong with the journal itself; empty if nothing is.
+        remarks: what else there is to say.
         place: the line of the user's that the warnings belong to.
     """
 
@@ -36,10 +37,12 @@ class Watch:
         self,
         status: Callable[[], Iterable[tuple[str, TrackerStatus]]],
         trouble: Callable[[], str],
+        remarks: Callable[[], Iterable[str]],
         place: Place,
     ) -> None:
         self._status = status
         self._trouble = trouble
+        self._remarks = remarks
         self._place = place
         # Since when a tracker has been in trouble, by its name.
         self._since: dict[str, float] = {}
@@ -60,6 +63,12 @@ class Watch:
             trouble = self._trouble()
             if trouble:
                 self._say(("", "journal", trouble.partition(":")[0]), trouble)
+            self.say_remarks()
+
+    def say_remarks(self) -> None:
+        """Say what of the remarks was not said yet."""
+        for remark in self._remarks():
+            self._say(("", "remark", remark), remark)
 
     def _look(self, name: str, status: TrackerStatus) -> None:
         what = TROUBLE.get(status.state)

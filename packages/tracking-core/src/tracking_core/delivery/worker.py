@@ -38,6 +38,7 @@ SECONDS_BETWEEN_NOTES = 1.0
 SECONDS_ALONE = 2.0
 BYTES_OF_A_BATCH = 8 * 1024 * 1024
 LONGEST_ERROR = 2000
+SECONDS_UNTIL_LATE = 60.0
 
 # Not the record's fault: it can be read once the process has memory and descriptors again.
 _SHORT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -236,6 +237,7 @@ class Worker:
                 with self._busy():
                     self._tracker = self._build()
                     self._tracker.began_at = self._began_at
+                    self._tracker.late = self._is_late()
                     if self._identity or self._named_before_it_exists():
                         self._tracker.resume(self._identity)
                     self._tracker.start()
@@ -253,6 +255,11 @@ class Worker:
                 self.started.set()
                 return True
         return False
+
+    def _is_late(self) -> bool:
+        """Whether what a tracker sees around it now may be something else than the training."""
+        since = time.time() - (self._began_at or 0.0)
+        return not self._live() or since > SECONDS_UNTIL_LATE
 
     def _named_before_it_exists(self) -> bool:
         """Whether the tracker says already which run `start` will begin, and that is on disk.
