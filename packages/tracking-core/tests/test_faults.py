@@ -121,6 +121,7 @@ FAULTS: dict[Fault, list[BaseException]] = {
         *(http_error(code) for code in (400, 413, 422)),
         *(ResponseError(code) for code in (400,)),
         RequestException(413),
+        *(http_error(code, PAGE) for code in (413, 414, 431)),
         MlflowException(400),
         UnfitValueError("too long"),
     ],

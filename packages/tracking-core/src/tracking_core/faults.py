@@ -32,6 +32,8 @@ Fault: TypeAlias = Literal["record", "run", "server", "login", "setup"]
 
 # Codes that speak of what was sent. Others, such as 404 or 409, may speak of the place.
 REFUSED_CONTENT = frozenset({400, 413, 414, 415, 422, 431})
+# What a gateway, too, says of the size of what was sent, and of nothing else.
+TOO_LARGE = frozenset({413, 414, 431})
 REFUSED_LOGIN = frozenset({401, 402, 403, 407})
 PASSING = frozenset({408, 421, 425, 429})
 # "Not implemented" is an answer like 404: this server will never take that.
@@ -127,7 +129,7 @@ def _fault_by_itself(error: BaseException) -> Fault | None:
 
 
 def _fault_of_status(status: int, error: Exception) -> Fault:
-    if _is_a_page(error):
+    if _is_a_page(error) and status not in TOO_LARGE:
         # An ingress, a proxy or a captive portal says 404 or 403 as well, in words for people.
         return "login" if status in (401, 407) else "server"
     if status in REFUSED_LOGIN:

@@ -11,20 +11,28 @@ __all__ = ["refusing"]
 
 
 @contextmanager
-def refusing(port: int, status: int) -> Iterator[None]:
+def refusing(port: int, status: int, page: str = "") -> Iterator[None]:
     """Something at `port` of 127.0.0.1 that answers every HTTP request with `status`.
 
     It takes the place of a tracker's own server that was stopped: what a gateway says when there is
     nobody behind it (502, 503), or a server that doesn't let the caller in (401) or is asked too
     much (429).
+
+    Args:
+        page: HTML that the answer brings: an ingress's 404, a proxy's 502, or, with status 200, a
+            page where somebody is asked to log in.
     """
+    body = page.encode()
 
     class Refusal(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            if body:
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         do_GET = do_PUT = do_PATCH = do_POST
 
