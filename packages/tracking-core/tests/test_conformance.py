@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from tracking_core import register_tracker_class
+from tracking_core import AlreadyStartedError, NotStartedError, register_tracker_class
 from tracking_core.files import Unkept, in_words, keep
 from tracking_core.installing import install_line
 from tracking_core.records import End, Log, LoggedFile, LoggedImage, Record
@@ -54,10 +54,14 @@ class Stored(MemoryTracker):
         return self.records
 
     def start(self) -> None:
+        if self.started:
+            raise AlreadyStartedError("tracker 'stored' is running: call finish() first")
         self.started = True
         self.records = KEPT.setdefault(self.run_name, [])
 
     def deliver(self, records: Sequence[Record]) -> None:
+        if not self.started:
+            raise NotStartedError("tracker 'stored' is not running: call start() first")
         super().deliver([self._with_copies(record) for record in records])
 
     def _with_copies(self, record: Record) -> Record:
@@ -90,7 +94,9 @@ class Stored(MemoryTracker):
         return folder
 
     def finish(self, status: str = "finished") -> None:
-        self.records.append(End(status, 0.0))  # type: ignore[arg-type]  # the lane checked it
+        if self.started:
+            self.records.append(End(status, 0.0))  # type: ignore[arg-type]  # the lane checked it
+        self.started = False
 
 
 # --- what the suite says of itself ---

@@ -43,7 +43,12 @@ from hypothesis import given
 from tracking_core.capture import capture
 from tracking_core.config import plain_config
 from tracking_core.encoding import image_file
-from tracking_core.errors import StepError, TrackingWarning
+from tracking_core.errors import (
+    AlreadyStartedError,
+    NotStartedError,
+    StepError,
+    TrackingWarning,
+)
 from tracking_core.facade import Tracking
 from tracking_core.process import PartialState
 from tracking_core.records import (
@@ -569,6 +574,43 @@ class TrackerConformance:
             (image,) = seen.media(f"i {key}")
             assert numpy.array_equal(pixels_of(image), picture), key
 
+    def test_names_that_are_each_others_parents(self, tmp_path: Path) -> None:
+        """Where names are files or groups, name one of the two apart (`tracking_core.names.Names`).
+
+        In whichever order they come, and also when the run is gone on with.
+        """
+        picture = _picture((4, 4, 3), "uint8")
+        sides = ["loss", "loss/ce", "loss/ce/top"], ["acc/top/k", "acc/top", "acc"]
+        first, second = self.make(tmp_path), self.make_again(tmp_path)
+        for number, keys in enumerate(zip(*sides, strict=True)):
+            tracker = first if number < 2 else second
+            if number == 2:
+                end(first, "finished")
+                second.resume(first.identity())
+            if number in (0, 2):
+                tracker.start()
+            values: dict[str, Any] = {}
+            for key in keys:
+                values |= {key: math.inf, f"n/{key}": None, f"t/{key}": f"text of {key}"}
+                values[f"i/{key}"] = Image(picture)
+            plain: dict[str, Any] = {key: f"of {key}" for key in keys}
+            tracker.deliver([Config(plain, AN_HOUR_AGO), Tags(plain, AN_HOUR_AGO)])
+            tracker.deliver([_log(values, step=number)])
+            tracker.deliver([_log(dict.fromkeys(keys, float(number)), step=10 + number)])
+        end(second, "finished")
+        seen = self._seen(second, tmp_path)
+        for keys in sides:
+            for number, key in enumerate(keys, 0):
+                points = [(point.step, point.value) for point in seen.points(key)]
+                assert points == [(number, math.inf), (10 + number, number)], key
+                assert seen.values(f"n/{key}") == [None], key
+                assert seen.values(f"t/{key}") == [f"text of {key}"], key
+                (image,) = seen.media(f"i/{key}")
+                assert numpy.array_equal(pixels_of(image), picture), key
+        expected = {key: f"of {key}" for keys in sides for key in keys}
+        assert seen.config == expected
+        assert seen.tags == expected
+
     # --- delivery ---
 
     def test_a_batch_lands_like_single_records(self, tmp_path: Path) -> None:
@@ -625,6 +667,30 @@ class TrackerConformance:
         tracker.start()
         assert tracker.tracker is not None
         end(tracker, "finished")
+
+    def test_a_second_start_is_refused(self, tmp_path: Path) -> None:
+        """Raise `AlreadyStartedError` from `start` while the run is going on."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        identity = dict(tracker.identity())
+        with pytest.raises(AlreadyStartedError, match=tracker.name):
+            tracker.start()
+        assert tracker.identity() == identity
+        tracker.deliver([_log({"m": 1.0}, step=0)])
+        end(tracker, "finished")
+        assert self._seen(tracker, tmp_path).values("m") == [1.0]
+
+    def test_nothing_is_taken_after_the_end(self, tmp_path: Path) -> None:
+        """Raise `NotStartedError` from `deliver` after `finish`; what is lost in silence is worse."""
+        tracker = self.make(tmp_path)
+        tracker.start()
+        tracker.deliver([_log({"m": 1.0}, step=0)])
+        end(tracker, "failed")
+        with pytest.raises(NotStartedError, match=tracker.name):
+            tracker.deliver([_log({"m": 2.0}, step=1)])
+        end(tracker, "finished")
+        seen = self._seen(tracker, tmp_path)
+        assert (seen.values("m"), seen.status) == ([1.0], "failed")
 
     def test_identity_is_plain(self, tmp_path: Path) -> None:
         """It travels between processes, so it holds text and numbers and names the run."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracking_core import NotStartedError, on_main_process
+from tracking_core import AlreadyStartedError, NotStartedError, on_main_process
 from tracking_core.records import Config, Log, Plain, Record, Status, Tags
 from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker
@@ -33,11 +33,13 @@ class DiscordTracker(RecordTracker):
     @property
     def tracker(self) -> Webhook:
         if self._webhook is None:
-            raise NotStartedError("tracker 'discord' is not started: call start() first")
+            raise NotStartedError("tracker 'discord' is not running: call start() first")
         return self._webhook
 
     @on_main_process
     def start(self) -> None:
+        if self._webhook is not None:
+            raise AlreadyStartedError("tracker 'discord' is running: call finish() first")
         self._webhook = Webhook(os.environ["DISCORD_WEBHOOK_URL"], self._author)
 
     def deliver(self, records: Sequence[Record]) -> None:
@@ -58,7 +60,9 @@ class DiscordTracker(RecordTracker):
 
     @on_main_process
     def finish(self, status: Status = "finished") -> None:
-        self._post([{"time": time.time(), "status": status}])
+        if self._webhook is not None:
+            self._post([{"time": time.time(), "status": status}])
+            self._webhook = None
 
     def identity(self) -> dict[str, Plain]:
         return {"author": self._author}
