@@ -127,6 +127,36 @@ def test_what_refuses_everything_buries_nothing_and_goes_on_when_it_is_over(quie
     assert tracker.values("n") == list(range(100)) and buried(tracking) == []
 
 
+def test_what_has_just_passed_blames_no_record(quiet: None) -> None:
+    gone = [True]
+
+    def back_in_the_moment_of_the_probe(n: int) -> BaseException | None:
+        if n and gone:
+            gone.clear()
+        return LookupError("the run was deleted") if gone else None
+
+    tracker = PickyTracker(back_in_the_moment_of_the_probe)
+    tracker.whole = True
+    tracking = run(tracker, 1)
+    wait_for(lambda: tracker.tries > 4, "refusals of the only record")
+    for number in range(1, 10):
+        tracking.log({"n": number})
+    tracking.end_training()
+    assert sorted(tracker.values("n")) == list(range(10)) and buried(tracking) == []
+
+
+@pytest.mark.parametrize("refusals", [4, 5])
+def test_what_has_just_passed_at_the_end_blames_no_record_either(
+    refusals: int, quiet: None
+) -> None:
+    left = [LookupError("the run was deleted")] * refusals
+    tracker = PickyTracker(lambda n: left.pop() if left else None)
+    tracking = run(tracker, 1)
+    tracking.end_training()
+    assert tracker.values("n") == [0] and buried(tracking) == []
+    assert tracker.status == "finished"
+
+
 def test_a_run_that_is_gone_for_good_keeps_what_is_left_for_recover(quiet: None) -> None:
     tracker = PickyTracker(lambda n: LookupError("deleted") if n >= 10 else None, counts=True)
     tracker.ends = lambda: LookupError("deleted")

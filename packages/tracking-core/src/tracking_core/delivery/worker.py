@@ -422,6 +422,9 @@ class Worker:
                 self._ahead.add(other.seq)
                 batch.remove(other)
                 if self._refusals.is_proven(fault):
+                    if self._takes_now(head):
+                        batch.remove(head)
+                        return True
                     verdict = "bury"
         if verdict == "bury":
             self._bury(head.seq, head.payload, _words(error))
@@ -430,6 +433,16 @@ class Worker:
             batch.remove(head)
             return True
         return False
+
+    def _takes_now(self, head: _Item) -> bool:
+        """Whether what refused `head` all the time has just passed, and another record proves nothing."""
+        if self._attempt_to_deliver([head]) is not None:
+            return False
+        self._delivered += 1
+        self._cursor.ack(head.seq)
+        self._refusals.accept()
+        self._works()
+        return True
 
     def _attempt_to_deliver(self, items: list[_Item]) -> BaseException | None:
         assert self._tracker is not None, "it was started before"
@@ -470,6 +483,8 @@ class Worker:
         """
         fault = self._fault or "run"
         if self._stopping or not self._refusals.has_tried_all(fault, len(refused) - 1):
+            return False
+        if self._takes_now(refused[0]):
             return False
         reason = self._last_error or ""
         status = self._orphan_status if record is None else record.status
