@@ -599,15 +599,15 @@ class TrackerConformance:
             tracker.deliver([_log(dict.fromkeys(keys, float(number)), step=10 + number)])
         end(second, "finished")
         seen = self._seen(second, tmp_path)
-        for keys in sides:
-            for number, key in enumerate(keys, 0):
+        for side in sides:
+            for number, key in enumerate(side):
                 points = [(point.step, point.value) for point in seen.points(key)]
                 assert points == [(number, math.inf), (10 + number, number)], key
                 assert seen.values(f"n/{key}") == [None], key
                 assert seen.values(f"t/{key}") == [f"text of {key}"], key
                 (image,) = seen.media(f"i/{key}")
                 assert numpy.array_equal(pixels_of(image), picture), key
-        expected = {key: f"of {key}" for keys in sides for key in keys}
+        expected = {key: f"of {key}" for side in sides for key in side}
         assert seen.config == expected
         assert seen.tags == expected
 
