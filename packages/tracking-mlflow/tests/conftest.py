@@ -8,6 +8,8 @@ import pytest
 
 from tracking_mlflow.settings import QUIET, chosen, imported
 
+from .server import Server
+
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,3 +37,32 @@ def closed(uri: str) -> None:
     from mlflow.tracking._tracking_service import utils
 
     utils._get_store(uri).engine.dispose()
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a directory of this test's own, of the kind that MLflow had before databases."""
+    uri = (tmp_path / "mlruns").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return uri
+
+
+@pytest.fixture(scope="module")
+def server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("server")
+    shutil.copyfile(migrated, directory / "mlflow.db")
+    server = Server(directory / "mlflow.db", directory / "artifacts")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def address(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    # The first request waits for a server that is still starting, on a machine that may be busy.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    imported().MlflowClient(tracking_uri=server.uri).search_experiments()
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    return server.uri

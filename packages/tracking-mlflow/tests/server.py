@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tracking_mlflow.settings import imported
+
 # The server gets a socket that listens already: whoever connects waits in its queue until it is up.
 PROGRAM = """
 import socket, sys, uvicorn
@@ -19,6 +23,7 @@ class Server:
     """MLflow's own server in another process, on a port that stays the same when it comes back."""
 
     def __init__(self, database: Path, artifacts: Path) -> None:
+        self.database, self.artifacts = database, artifacts
         self._environment = {
             **os.environ,
             # What `mlflow server` sets before it starts uvicorn; its command takes twice as long.
@@ -32,6 +37,11 @@ class Server:
         self._environment.pop("MLFLOW_TRACKING_URI", None)
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
+
+    def keep_runs_in(self, directory: Path) -> None:
+        """Have a directory in place of the database."""
+        self._environment["_MLFLOW_SERVER_FILE_STORE"] = directory.as_uri()
+        self._environment["MLFLOW_ALLOW_FILE_STORE"] = "true"
 
     @property
     def uri(self) -> str:
@@ -59,3 +69,11 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def wait_for(server: Server) -> None:
+    """Its socket listens already: the answer comes as soon as it is up."""
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+        imported().MlflowClient(tracking_uri=server.uri).search_experiments()

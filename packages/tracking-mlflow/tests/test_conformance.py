@@ -39,3 +39,13 @@ class TestConformance(TrackerConformance):
     def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
         run_id = str(tracker.identity()["run_id"])
         return read_run(run_id, download_to=directory / "downloads")
+
+
+@pytest.mark.usefixtures("directory")
+class TestConformanceInADirectory(TrackerConformance):
+    """Where MLflow has a file for each name."""
+
+    wall_time_resolution = 0.001
+    lands = TestConformance.lands
+    make = TestConformance.make
+    read_back = TestConformance.read_back

@@ -279,6 +279,38 @@ def test_identity_holds_no_password() -> None:
     assert without_password("sqlite:////tmp/a@b.db") == "sqlite:////tmp/a@b.db"
 
 
+@pytest.mark.parametrize("address", ["sqlite:///m.db", "mlruns", "file:mlruns"])
+def test_a_run_is_found_again_from_another_directory(
+    address: str, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "m.db").write_bytes(migrated.read_bytes())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.chdir(tmp_path)
+    first = MLflowTracker("exp")
+    first.start()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    second = MLflowTracker("exp")
+    second.resume(first.identity())
+    second.start()
+    assert second.identity() == first.identity()
+    assert os.listdir() == []
+
+
+def test_a_tracker_that_is_started_again_begins_another_run(
+    make: Make, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = run_id_of(make())
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    monkeypatch.setattr("tracking_mlflow.runs._taken", set())
+    tracker = make()
+    assert run_id_of(tracker) == given
+    tracker.finish()
+    tracker.start()
+    assert run_id_of(tracker) != given
+
+
 def test_a_run_that_is_started_late_began_when_it_began(client: Any) -> None:
     tracker = MLflowTracker("exp")
     tracker.began_at = 1_760_000_000.25

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tracking_core.encoding import audio_file, image_file, video_file
-from tracking_core.names import escape, shortened, unescape
+from tracking_core.names import escape, marked, shortened, unescape
 from tracking_core.records import (
     LoggedAudio,
     LoggedHistogram,
@@ -54,7 +54,9 @@ __all__ = [
     "course_path",
     "decoded",
     "encoded",
+    "file_names",
     "file_path",
+    "file_paths",
     "fitted",
     "fitted_tag",
     "is_thumbnail",
@@ -63,6 +65,7 @@ __all__ = [
     "name_tag",
     "restored",
     "split_companion",
+    "tag_file_names",
     "tag_path",
     "text_label",
     "thumbnail_path",
@@ -72,6 +75,7 @@ LONGEST_KEY = 230  # MLflow takes 250; the rest is for the names of companions a
 LONGEST_PATH = 150  # a file name may have 255
 LONGEST_PART = 255  # bytes
 SHORT_PART = 60  # characters, of at most four bytes
+LONGEST_FILE = 235  # bytes of a part of a path, of 255, for the same reason
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 
@@ -88,11 +92,22 @@ _NAME = re.compile(rf"[\w \-]|{_SLASH}|{_DOT}")
 # Paths of our own keep to ASCII: servers before 3.17 or so store others and can't send them back.
 _PATH = re.compile(rf"[A-Za-z0-9_ \-]|{_SLASH}|{_DOT}")
 _TAG = re.compile(rf"(?!\Atracking\.)(?:{_NAME.pattern})")  # the user's never begins like ours
-# In file names also whatever survives a URL and every store.
-_FILE = re.compile(
-    rf'(?!\Atracking/)(?:[^\x00-\x1f\x7f%#?\\:*"<>|./\ud800-\udfff]|{_SLASH}|{_DOT})'
+# In a directory names are files: without capitals, which may not count, and without folders.
+_NO_CAPITALS = re.compile(rf"[a-z0-9_ \-]|{_SLASH}|{_DOT}")
+_NO_FOLDERS = re.compile(rf"[\w \-]|{_DOT}")
+_NEITHER = re.compile(rf"[a-z0-9_ \-]|{_DOT}")
+_AS_FILES = (_NAME, _NO_CAPITALS, _NO_FOLDERS, _NEITHER)
+_TAGS_AS_FILES = tuple(
+    re.compile(rf"(?!\Atracking\.)(?:{pattern.pattern})") for pattern in _AS_FILES
 )
-_COMPANION = "/_x_"  # `escape` never writes it: no user's key can be one
+# In paths of the user's files also whatever survives a URL and every store, and is no folder of ours.
+_OUR_FOLDERS = r"(?!\A(?:tracking/|(?:audio|images|tables|text|tracking|video|histograms)\Z))"
+_IN_FILE = r'[^\x00-\x1f\x7f%#?\\:*"<>|./\ud800-\udfff]'
+_FILE = re.compile(rf"{_OUR_FOLDERS}(?:{_IN_FILE}|{_SLASH}|{_DOT})")
+_FILE_ALONE = re.compile(rf"{_OUR_FOLDERS}(?:{_IN_FILE}|{_DOT})")
+# `escape` never writes these: no user's key can be one. The second is for directories.
+_COMPANION = "/_x_"
+_COMPANION_FILE = "_x2F__x_"
 
 
 # --- names ---
@@ -106,6 +121,31 @@ def fitted(key: str) -> str:
 def fitted_tag(key: str) -> str:
     """`key` as the name of a tag."""
     return shortened(escape(key, _TAG), LONGEST_KEY)
+
+
+def file_names(key: str) -> Iterator[str]:
+    """Names of a metric or a param that is a file, the best first; all are read as `key`."""
+    return _file_names(key, _AS_FILES)
+
+
+def tag_file_names(key: str) -> Iterator[str]:
+    """Names of a tag that is a file, the best first."""
+    return _file_names(key, _TAGS_AS_FILES)
+
+
+def _file_names(key: str, patterns: tuple[re.Pattern[str], ...]) -> Iterator[str]:
+    whole, small, flat, both = patterns
+    names = [
+        *(escape(key, pattern) for pattern in (whole, small, flat)),
+        *(marked(key, pattern) for pattern in (whole, flat)),
+        *(escape(key, both), marked(key, both)),
+        # As good as never. Its key is kept beside it, as that of any name that is too long.
+        escape(key + "/" * LONGEST_KEY, both),
+    ]
+    for name in names:
+        name = shortened(name, LONGEST_KEY)
+        if all(len(part.encode()) <= LONGEST_FILE for part in name.split("/")):
+            yield name
 
 
 def name_tag(name: str) -> str:
@@ -128,15 +168,23 @@ def leaves(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, A
             yield parent + key, value
 
 
-def companion(name: str, what: str) -> str:
-    """The name of a metric that says something about the metric `name`."""
-    return name + _COMPANION + what
+def companion(name: str, what: str, *, files: bool = False) -> str:
+    """The name of a metric that says something about the metric `name`.
+
+    Args:
+        files: whether names are files: then it lies beside that one, and else below it.
+    """
+    return name + (_COMPANION_FILE if files else _COMPANION) + what
 
 
 def split_companion(name: str) -> tuple[str, str]:
     """The metric that `name` belongs to, and what it says of it: empty if it is no companion."""
-    about, _, what = name.partition(_COMPANION)
-    return about, what
+    # In this order: the end of a name and the beginning of the second may read like the first.
+    for between in (_COMPANION_FILE, _COMPANION):
+        about, found, what = name.rpartition(between)
+        if found and what:
+            return about, what
+    return name, ""
 
 
 def label_text(value: str | None) -> str:
@@ -168,9 +216,22 @@ def file_path(folder: str, name: str) -> str:
 
     A name grows when it is escaped, and no common file system takes more than 255 bytes.
     """
-    parts = escape(posixpath.join(folder, name), _FILE).split("/")
+    return _short_parts(escape(posixpath.join(folder, name), _FILE))
+
+
+def file_paths(path: str) -> Iterator[str]:
+    """Paths for a file of the user's, the best first, where something else may be in the way."""
+    whole = unescape(path)
+    yield path
+    yield _short_parts(escape(whole, _FILE_ALONE))
+    yield _short_parts(marked(whole, _FILE))
+    yield _short_parts(marked(whole, _FILE_ALONE))
+
+
+def _short_parts(path: str) -> str:
     return "/".join(
-        shortened(part, SHORT_PART) if len(part.encode()) > LONGEST_PART else part for part in parts
+        shortened(part, SHORT_PART) if len(part.encode()) > LONGEST_PART else part
+        for part in path.split("/")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -94,24 +95,20 @@ class _Rows:
 def _read_metrics(client: MlflowClient, run: Run, rows: _Rows) -> None:
     names = set(run.data.metrics)
     for name in sorted(names):
-        about, what = layout.split_companion(name)
-        if what:
+        if layout.split_companion(name)[1]:
             continue
-        said = {
-            what: {
-                (point.timestamp, point.step): point.value
-                for point in client.get_metric_history(run.info.run_id, companion)
-            }
-            for what in ("inf", "none")
-            if (companion := layout.companion(about, what)) in names
-        }
+        said: dict[str, set[tuple[int, int]]] = {"inf": set(), "none": set()}
+        for what, files in itertools.product(said, (False, True)):
+            if (companion := layout.companion(name, what, files=files)) in names:
+                points = client.get_metric_history(run.info.run_id, companion)
+                said[what].update((point.timestamp, point.step) for point in points)
         key = layout.restored(name, run.data.tags)
         for point in client.get_metric_history(run.info.run_id, name):
             at = (point.timestamp, point.step)
             value: float | None = point.value
-            if abs(point.value) >= BEYOND and at in said.get("inf", {}):
+            if abs(point.value) >= BEYOND and at in said["inf"]:
                 value = math.copysign(math.inf, point.value)
-            elif math.isnan(point.value) and at in said.get("none", {}):
+            elif math.isnan(point.value) and at in said["none"]:
                 value = None
             rows.add(*at, key, value)
 
@@ -167,10 +164,11 @@ def _config(run: Run, artifacts: dict[str, Path]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if layout.CONFIG_PATH in artifacts:
         config = json.loads(artifacts[layout.CONFIG_PATH].read_bytes())
-    ours = {layout.fitted(key) for key, _ in layout.leaves(config)}
+    ours = {key for key, _ in layout.leaves(config)}
     for name, value in run.data.params.items():
-        if name not in ours:
-            config[layout.restored(name, run.data.tags)] = value
+        key = layout.restored(name, run.data.tags)
+        if key not in ours:
+            config[key] = value
     return config
 
 

@@ -18,8 +18,17 @@ from types import ModuleType
 from typing import Any
 
 from tracking_core.errors import TrackingError
+from tracking_mlflow.library import check_uploads
 
-__all__ = ["BOUNDED", "ONCE", "QUIET", "MLflowSettingError", "chosen", "imported"]
+__all__ = [
+    "BOUNDED",
+    "ONCE",
+    "QUIET",
+    "MLflowLoginError",
+    "MLflowSettingError",
+    "chosen",
+    "imported",
+]
 
 QUIET: Mapping[str, object] = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
@@ -58,7 +67,15 @@ def imported() -> ModuleType:
             variable = getattr(environment_variables, name, None)
             if variable is not None and "get" not in vars(variable):
                 variable.get = _reader(name, variable.get)
+        check_uploads(lambda: _chosen.get() is not None)
         return mlflow
+
+
+class MLflowLoginError(TrackingError, PermissionError):
+    """The server, or the place where it keeps artifacts, does not let the user in.
+
+    The message says which settings tell it who logs.
+    """
 
 
 @contextmanager

@@ -13,13 +13,14 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from tracking_core.errors import NotStartedError, StepError
+from tracking_core.errors import AlreadyStartedError, NotStartedError, StepError
+from tracking_core.faults import Fault
 from tracking_core.files import Unkept, files_of, in_words
 from tracking_core.records import (
     Config,
@@ -35,18 +36,25 @@ from tracking_core.records import (
     media_list,
 )
 from tracking_core.tracker import RecordTracker, on_main_process, whole_step
-from tracking_mlflow import layout, runs
-from tracking_mlflow.batch import Batch
+from tracking_mlflow import layout, runs, stores
+from tracking_mlflow.advice import explained
+from tracking_mlflow.batch import Batch, NamesClash
 from tracking_mlflow.distribution import Course
+from tracking_mlflow.faults import fault_of_mlflow
 from tracking_mlflow.grid import copies
+from tracking_mlflow.library import ended_fluent_runs
+from tracking_mlflow.naming import Naming
+from tracking_mlflow.remarks import remarks
+from tracking_mlflow.sent import Sent
 from tracking_mlflow.settings import BOUNDED, QUIET, chosen, imported
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunData
 
 __all__ = ["MLflowTracker"]
 
 STEPS = range(-(2**63), 2**63)
+RENAMINGS = 3
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -54,7 +62,8 @@ class MLflowTracker(RecordTracker):
     """Logs to a run in MLflow, on the server or in the database that ``MLFLOW_TRACKING_URI`` names.
 
     The variables ``MLFLOW_EXPERIMENT_NAME``, ``MLFLOW_RUN_ID``, ``MLFLOW_TAGS`` (JSON) and
-    ``MLFLOW_NESTED_RUN`` win over the arguments; they are read in `start`.
+    ``MLFLOW_NESTED_RUN`` win over the arguments, as they are when the run begins. A run id names
+    the first run of the process; the next one is another.
 
     Args:
         experiment_name: made if it does not exist, restored if it was deleted. Without it the
@@ -63,7 +72,7 @@ class MLflowTracker(RecordTracker):
         run_id: the run to go on with; `experiment_name` is then of no consequence.
         tags: of the run; values that are no text become text.
         nested_run: whether to hang the run below the active run of MLflow's fluent API, if the
-            thread that calls `start` has one.
+            thread that begins the run (`Tracking.init_trackers`, else `start`) has one.
         run_name: shown in the UI; MLflow makes one up without it.
         description: shown in the UI.
     """
@@ -91,15 +100,18 @@ class MLflowTracker(RecordTracker):
         self.run_name = run_name
         self.description = description
         self._identity: Mapping[str, Plain] = {}
-        self._client: Any = None
+        self._store: stores.Store | None = None
         self._run: Run | None = None
-        self._ended = False
+        self._running = False
         self._ended_at: float | None = None
         self._config: dict[str, Any] | None = {}
         self._params: dict[str, str] = {}
         self._changed: set[str] = set()
         self._tables: list[dict[str, str]] = []
-        self._names: dict[str, str] = {}
+        self._ended_before: set[str] = set()
+        self._spent: Mapping[str, Plain] | None = None  # the `launch` of the run before
+        self._naming = Naming()
+        self._sent = Sent()
         self._courses: dict[str, Course] = {}
         self._continues = False
         self._lock = threading.RLock()
@@ -117,41 +129,68 @@ class MLflowTracker(RecordTracker):
     def tracker(self) -> Run:
         return self.active_run
 
+    def at_launch(self) -> dict[str, Plain]:
+        self._ended_before = ended_fluent_runs()
+        return runs.launched()
+
     @on_main_process
     def start(self) -> None:
         """Make the run, or go on with the one that was named.
 
         Raises:
+            AlreadyStartedError: it is running.
             MLflowSettingError: an argument, a variable or the store is of no use.
+            MLflowLoginError: the server does not let the user in.
             MlflowException: the server can't be reached or says no.
         """
-        mlflow = imported()
+        if self._running:
+            raise AlreadyStartedError("tracker 'mlflow' is running: call finish() first")
         # A start that failed half-way and is tried again goes on with the run that it made.
-        begun = self._run is not None and not self._ended
+        begun = self._run is not None and self._ended_at is None
         identity = self.identity() if begun else self._identity
-        wanted = runs.wanted(self, identity)
-        with chosen(QUIET, BOUNDED):
-            self._client = runs.client(mlflow, identity)
-            if wanted.run_id:
-                run = runs.continued(self._client, wanted)
-                # Read when it is needed.
-                self._config, self._courses, self._continues = None, {}, True
-            else:
-                run = runs.created(mlflow, self._client, wanted, self.began_at)
-            self._params = dict(run.data.params)
-            self._changed = {name for name in run.data.tags if name.startswith(layout.CHANGED_TAG)}
-            with suppress(ValueError):
-                self._tables = json.loads(run.data.tags.get("mlflow.loggedArtifacts", "[]"))
-            self._run, self._ended, self._ended_at = run, False, None
-        if wanted.tags:
-            self.deliver([Tags(dict(wanted.tags), time.time())])
+        uri = "MLFLOW_TRACKING_URI"
+        try:
+            mlflow = imported()
+            if self.launch is None or self.launch is self._spent:
+                self.launch = self.at_launch()
+            wanted = runs.wanted(self, identity)
+            uri = runs.address(mlflow, self, identity)
+            with chosen(QUIET, BOUNDED):
+                self._store = store = stores.opened(mlflow, uri)
+                self._continues = wanted.run_id is not None
+                if self._continues:
+                    run = runs.continued(store, wanted)
+                    # Read when it is needed.
+                    self._config, self._courses = None, {}
+                else:
+                    run = runs.created(store, wanted, self)
+                self._run = run
+                self._look_at(run.data)
+            if wanted.tags:
+                self._send([Tags(dict(wanted.tags), time.time())])
+        except Exception as error:
+            better = explained(error, uri)
+            if better is error:
+                raise
+            raise better from error
+        self._running, self._ended_at = True, None
+
+    def _look_at(self, data: RunData) -> None:
+        """Take over what the run has already."""
+        store = self._opened()
+        self._params = dict(data.params)
+        self._changed = {name for name in data.tags if name.startswith(layout.CHANGED_TAG)}
+        with suppress(ValueError):
+            self._tables = json.loads(data.tags.get("mlflow.loggedArtifacts", "[]"))
+        self._naming = Naming(data, files=store.keeps_files)
+        self._sent = Sent(self._history if store.keeps_files else None, in_doubt=self._continues)
 
     def identity(self) -> dict[str, Plain]:
         info = self.active_run.info
         return {
             "run_id": info.run_id,
             "experiment_id": info.experiment_id,
-            "tracking_uri": runs.without_password(self._client.tracking_uri),
+            "tracking_uri": self._opened().uri,
         }
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
@@ -160,20 +199,29 @@ class MLflowTracker(RecordTracker):
     @on_main_process
     def finish(self, status: Status = "finished") -> None:
         """End the run with this status; nothing more happens the second time."""
-        if self._run is None or self._ended:
+        if not self._running:
             return
-        with chosen(QUIET, BOUNDED):
-            run_id = self._run.info.run_id
+        with self._lock, chosen(QUIET, BOUNDED):
+            store, run_id = self._opened(), self.active_run.info.run_id
+            store.check()
             ended_at = time.time() if self._ended_at is None else self._ended_at
-            self._client.set_terminated(run_id, STATUS[status], end_time=round(ended_at * 1000))
-        self._ended = True
+            store.client.set_terminated(run_id, STATUS[status], end_time=round(ended_at * 1000))
+            self._running, self._ended_at = False, ended_at
+            self._spent = self.launch
+
+    def fault(self, error: BaseException) -> Fault:
+        return fault_of_mlflow(error)
+
+    def remarks(self, identity: Mapping[str, Plain]) -> Iterable[str]:
+        parent = runs.wanted(self, identity).parent
+        return remarks(identity, parent, self._ended_before)
 
     @on_main_process
     def log_figure(self, figure: Any, artifact_file: str, **save_kwargs: Any) -> None:
         """``mlflow.log_figure``: keep a matplotlib or plotly figure as the file `artifact_file`."""
         run_id = self.active_run.info.run_id
         with chosen(QUIET):
-            self._client.log_figure(run_id, figure, artifact_file, **save_kwargs)
+            self._opened().client.log_figure(run_id, figure, artifact_file, **save_kwargs)
 
     # --- what goes where ---
 
@@ -184,36 +232,74 @@ class MLflowTracker(RecordTracker):
         rejected, and the rest lands.
 
         Raises:
+            NotStartedError: before `start`, or after `finish`.
             MlflowException: the server can't be reached, or fails. It is tried twice, and within 20
                 seconds each, unless ``MLFLOW_HTTP_REQUEST_TIMEOUT`` says otherwise.
         """
-        run_id = self.active_run.info.run_id
+        if not self._running:
+            state = "not started" if self._run is None else "finished"
+            raise NotStartedError(f"tracker 'mlflow' is {state}: call start() first")
+        self._send(records)
+
+    def _send(self, records: Sequence[Record]) -> None:
+        store, run_id = self._opened(), self.active_run.info.run_id
         with self._lock, chosen(QUIET), tempfile.TemporaryDirectory() as folder:
-            batch = Batch(run_id, self._client, folder, self.reject)
-            changed: dict[str, Course] = {}
-            for record in records:
-                match record:
-                    case Config():
-                        self._take_config(record.values, batch)
-                    case Tags():
-                        for key, value in record.values.items():
-                            self._take_tag(key, layout.label_text(value), batch)
-                    case Log():
-                        self._take_log(record, batch, changed)
-                    case End():  # finish() says it, once the last record has been taken
-                        self._ended_at = record.wall_time
-            for key, course in changed.items():
-                self._draw(key, course, batch)
-            batch.send()
-            self._params.update(batch.params)
+            store.check()
+            for _ in range(RENAMINGS):
+                batch = Batch(run_id, store, folder, self.reject, self._sent)
+                plain = self._fill(batch, records)
+                try:
+                    batch.send(len(records))
+                except NamesClash as clash:
+                    self._naming = Naming(clash.data, files=True)
+                    self._sent.ask(self._history)
+                except BaseException:
+                    self.taken = plain if batch.has_sent_metrics else 0
+                    raise
+                else:
+                    self._params.update(batch.params)
+                    return
+            raise NamesClash(self.active_run.data)
+
+    def _fill(self, batch: Batch, records: Sequence[Record]) -> int:
+        """Put `records` into `batch`; how many of the first are rows of numbers alone."""
+        changed: dict[str, Course] = {}
+        plain = 0
+        for number, record in enumerate(records):
+            match record:
+                case Config():
+                    self._take_config(record.values, batch)
+                case Tags():
+                    for key, value in record.values.items():
+                        self._take_tag(key, layout.label_text(value), batch)
+                case Log():
+                    self._take_log(record, batch, changed)
+                case End():  # finish() says it, once the last record has been taken
+                    self._ended_at = record.wall_time
+            if not (batch.params or batch.tags or batch.files or changed):
+                plain = number + 1
+        for key, course in changed.items():
+            self._draw(key, course, batch)
+        return plain
+
+    def _history(self, name: str) -> list[Any]:
+        """The points that the run has of a metric."""
+        run_id = self.active_run.info.run_id
+        return list(self._opened().client.get_metric_history(run_id, name))
+
+    def _opened(self) -> stores.Store:
+        if self._store is None:
+            raise NotStartedError("tracker 'mlflow' is not started: call start() first")
+        return self._store
 
     def _take_config(self, values: Mapping[str, Any], batch: Batch) -> None:
         if self._config is None:
-            self._config = runs.config_of(self._client, batch.run_id)
+            self._config = runs.config_of(self._opened().client, batch.run_id)
         self._config.update(values)
         batch.files[layout.CONFIG_PATH] = json.dumps(self._config, indent=2).encode()
         for key, value in layout.leaves(values):
-            name, text = self._name(key, batch), str(value)[: layout.LONGEST_PARAM]
+            name, text = self._naming.param(key), str(value)[: layout.LONGEST_PARAM]
+            self._keep_whole(name, key, batch)
             changed = layout.CHANGED_TAG + name
             if batch.params.get(name, self._params.get(name, text)) != text:
                 self._changed.add(changed)
@@ -224,7 +310,7 @@ class MLflowTracker(RecordTracker):
                 batch.params[name] = text
 
     def _take_tag(self, key: str, value: str, batch: Batch) -> None:
-        name = layout.fitted_tag(key)
+        name = self._naming.tag(key)
         self._keep_whole(name, key, batch)
         batch.tags[name] = value[: layout.LONGEST_TAG]
         if len(value) > layout.LONGEST_TAG:
@@ -247,14 +333,15 @@ class MLflowTracker(RecordTracker):
                         course.take(medium, step, when)
             else:
                 number = math.nan if value is None else float(value)
-                name = self._name(key, batch)
+                name = self._naming.metric(key)
+                self._keep_whole(name, key, batch)
                 batch.metric(name, number, when, step, model_id)
                 if value is None:
-                    batch.metric(layout.companion(name, "none"), 1, when, step, model_id)
+                    batch.metric(self._naming.companion(name, "none"), 1, when, step, model_id)
                 elif math.isinf(number):
                     # SQL stores make the largest float of it.
                     sign = math.copysign(1, number)
-                    batch.metric(layout.companion(name, "inf"), sign, when, step, model_id)
+                    batch.metric(self._naming.companion(name, "inf"), sign, when, step, model_id)
 
     def _take_media(
         self, key: str, media: Sequence[Any], step: int, when: int, batch: Batch
@@ -292,7 +379,8 @@ class MLflowTracker(RecordTracker):
         if course is None:
             course = Course()
             if self._continues:
-                kept = runs.artifact(self._client, batch.run_id, layout.course_path(key))
+                client = self._opened().client
+                kept = runs.artifact(client, batch.run_id, layout.course_path(key))
                 with suppress(ValueError, TypeError):  # somebody else's file
                     course = Course(json.loads(kept or b"[]"))
             self._courses[key] = course
@@ -346,15 +434,6 @@ class MLflowTracker(RecordTracker):
                     reason = "this tracker can't pass it on: it logs to its own run, plain values"
                 self.reject(f"log_kwargs[{option!r}]", value, reason)
         return when, model_id
-
-    def _name(self, key: str, batch: Batch) -> str:
-        name = self._names.get(key)
-        if name is None:
-            name = layout.fitted(key)
-            if len(self._names) < 10_000:
-                self._names[key] = name
-        self._keep_whole(name, key, batch)
-        return name
 
     def _keep_whole(self, name: str, key: str, batch: Batch) -> None:
         if len(name) == layout.LONGEST_KEY:
