@@ -198,6 +198,8 @@ def test_what_is_gone_or_another_thing_by_now_is_named(tree: Path) -> None:
         files_of(LoggedFile(str(tree / "nowhere")))
     with pytest.raises(Unkept, match=r"nowhere' is gone"):
         files_of(folder(tree / "nowhere"))
+    with pytest.raises(Unkept, match=r"is no path: embedded null byte"):
+        files_of(LoggedFile(str(tree / "a\0b")))
     with pytest.raises(Unkept, match=r"b' is a folder, and no file"):
         files_of(LoggedFile(str(tree / "b")))
     with pytest.raises(Unkept, match=r"a.txt' is no folder"):

@@ -157,6 +157,8 @@ def _listed(file: LoggedFile, leave_out: Iterable[str]) -> tuple[list[Found], li
         about = os.stat(file.path)
     except OSError as error:
         raise Unkept(f"{file.path!r} {_trouble_of(file.path, error)}") from error
+    except ValueError as error:  # a NUL in the name
+        raise Unkept(f"{file.path!r} is no path: {error}") from error
     made_up = _made_up_devices()
     if file.directory and stat.S_ISDIR(about.st_mode):
         if about.st_dev in made_up:
