@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tracking_core.arguments import parameters_of, refuse_unknown
+from tracking_core.arguments import (
+    choices_of,
+    fields_of,
+    parameters_of,
+    refuse_unfit,
+    refuse_unknown,
+)
 
 LIBRARY = """
 raise RuntimeError("importing this takes seconds")
@@ -15,6 +21,12 @@ def init(project, /, name=None, *, mode="online"): ...
 def anything(**kwargs): ...
 class Run:
     def __init__(self, repo, *tags, hash=None): ...
+class Settings(Base):
+    Kind: ClassVar[type] = str
+    mode: Literal["online", "offline"] = "online"
+    resume: Literal["must", True] = True
+    tags: list[str]
+    def reset(self): self.late: int = 1
 """
 
 
@@ -31,6 +43,17 @@ def test_parameters_are_read_without_importing_anything(library: str) -> None:
     assert parameters_of(library, "init") == {"project", "name", "mode"}
     assert parameters_of(f"{library}.sdk", "init") == {"project", "name", "mode"}
     assert parameters_of(f"{library}.sdk.calls", "Run.__init__") == {"repo", "hash"}
+    assert library not in sys.modules
+
+
+def test_so_are_the_fields_of_a_class_and_the_texts_that_they_may_have(library: str) -> None:
+    assert fields_of(library, "Settings") == {"mode", "resume", "tags"}
+    assert choices_of(library, "Settings", "mode") == {"online", "offline"}
+    for field in ("resume", "tags", "nothing"):
+        assert choices_of(library, "Settings", field) is None
+    for name in ("Run", "init", "nothing"):
+        assert fields_of(library, name) is None
+        assert choices_of(library, name, "mode") is None
     assert library not in sys.modules
 
 
@@ -62,3 +85,23 @@ def test_the_culprit_is_named_with_what_was_probably_meant() -> None:
     )
     with pytest.raises(TypeError, match=r"has no argument 'zzz': heavy\.init takes name"):
         refuse_unknown("heavy", ["zzz"], ["name"], "heavy.init")
+
+
+def test_of_very_many_names_only_the_nearest_is_listed() -> None:
+    names = [f"name{number}" for number in range(60)]
+    with pytest.raises(TypeError, match=r"did you mean 'name1\d?'\? heavy\.init does not take it$"):
+        refuse_unknown("heavy", ["name1x"], names, "heavy.init")
+
+
+def test_a_value_that_a_library_does_not_know_is_named() -> None:
+    for value in ("online", None, True, 3):
+        refuse_unfit("heavy", "mode", value, ["online", "offline"])
+    refuse_unfit("heavy", "mode", "anything", None)
+    with pytest.raises(ValueError, match="mode") as refused:
+        refuse_unfit("heavy", "mode", "offlin", ["online", "offline"])
+    assert str(refused.value) == (
+        "tracker 'heavy' can't take mode='offlin': did you mean 'offline'? "
+        "it is one of 'offline', 'online'"
+    )
+    with pytest.raises(ValueError, match=r"mode='zzz': it is one of 'offline', 'online'"):
+        refuse_unfit("heavy", "mode", "zzz", ["online", "offline"])

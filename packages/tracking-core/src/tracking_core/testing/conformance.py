@@ -6,6 +6,7 @@ A tracker's whole conformance file is a subclass with three methods::
         lands = {"scalar": "native: a chart", ...}   # one entry for each of KINDS
         def make(self, directory): return MyTracker("run", directory)
         def make_again(self, directory): ...   # only if it differs from make
+        def make_with(self, directory, **arguments): ...   # only if the constructor is unusual
         def read_back(self, tracker, directory): return my_reader.read_run(...)
 
 What is asserted is what `read_back` sees, and that must go through the library's own reading API.
@@ -128,6 +129,16 @@ class TrackerConformance:
         """A tracker like that of `make`, for going on with its run; not started."""
         return self.make(directory)
 
+    def make_with(self, directory: Path, **arguments: Any) -> GeneralTracker:
+        """A tracker that is constructed with `arguments`, as `init_kwargs` hands them over.
+
+        Only where a constructor takes more than a run's name and a directory by place.
+        """
+        kind: Any = type(self.make(directory))
+        places = [directory] if kind.requires_logging_directory else []
+        made: GeneralTracker = kind("conformance", *places, **arguments)
+        return made
+
     def read_back(self, tracker: GeneralTracker, directory: Path) -> Iterable[Record]:
         """The finished run of `tracker`, read through the library's own reader."""
         raise NotImplementedError(_undefined(type(self), "read_back"))
@@ -202,6 +213,16 @@ class TrackerConformance:
         assert PartialState._shared_state == {}
         with pytest.raises(AttributeError):
             tracker.tracker  # noqa: B018  # reading it is what is tested
+
+    def test_an_argument_that_the_library_does_not_have_is_refused(self, tmp_path: Path) -> None:
+        """Refuse in `__init__`, by name, an argument that neither you nor the library has.
+
+        Where the library is told of it, an hour may have passed: `tracking_core.arguments` reads
+        off its source what it takes.
+        """
+        unknown = "no_such_argument"
+        with pytest.raises(TypeError, match=unknown):
+            self.make_with(tmp_path, **{unknown: True})
 
     def test_the_process_is_left_as_it_was(
         self,
