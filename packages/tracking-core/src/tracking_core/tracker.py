@@ -85,6 +85,9 @@ class GeneralTracker:
         launch: what `at_launch` said in the process that began the run. None: nobody asked.
         late: whether `start` is called by another program than the training and its delivery
             process, or long after the run began: what it sees around it is not the training's then.
+        training_pid: the process whose run it is, where a lane has said so: what a library notes of
+            its program, or measures, is meant to be that one's. 0: that is over, or on another
+            machine, and a run is only delivered here. None: it is this process.
         taken: how many records of the `deliver` call that is under way the library surely has. A
             lane sets it to 0 before each call; a `deliver` that raises after a part of its records
             went through sets it, and that part is not delivered again.
@@ -97,6 +100,7 @@ class GeneralTracker:
     began_at: float | None = None
     launch: Mapping[str, Plain] | None = None
     late: bool = False
+    training_pid: int | None = None
     taken: int = 0
 
     if TYPE_CHECKING:

@@ -82,7 +82,8 @@ class LedgerTracker(RecordTracker):
     def start(self) -> None:
         self._obey("start")
         # A predecessor may have been killed in the middle of a line.
-        self._write({"start": self.native, "resumed": self.resumed}, before=b"\n")
+        line = {"start": self.native, "resumed": self.resumed, "trains": self.training_pid}
+        self._write(line, before=b"\n")
         self._obey("begun")
         self.started = True
 

@@ -19,6 +19,11 @@ from tracking_core.journal import Damage, Entry, Reader
 from tracking_core.testing import MemoryTracker, MisbehavingTracker
 
 
+def test_a_tracker_knows_which_process_trains(lane: str, ledger: Ledger) -> None:
+    started(lane, ledger).end_training()
+    assert ledger.all("trains") == [os.getpid()]
+
+
 def test_everything_arrives_in_order_and_exact(lane: str, ledger: Ledger, other: Ledger) -> None:
     tracking = started(lane, ledger, other)
     times = []

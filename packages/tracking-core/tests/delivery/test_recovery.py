@@ -272,5 +272,6 @@ def test_a_whole_run_is_sent_to_an_instance(ledger: Ledger, memory: MemoryTracke
     assert [(row.step, row.values) for row in memory.rows] == [(7, {"n": 1})]
     assert memory.rows[0].wall_time == ledger.rows[0]["at"]
     assert memory.config == {"lr": 0.1} and memory.status == "finished"
+    assert memory.training_pid == 0, "this process only delivers what was logged"
     assert memory.began_at is not None, "the tracker must know that it is late"
     assert before <= memory.began_at <= after

@@ -68,6 +68,7 @@ def main() -> int:
             live=live,
             policy=policy,
             blamed=order.blamed,
+            training_pid=order.parent,
             alone=alone,
             originals=True,
         )

@@ -519,6 +519,7 @@ class JournaledLanes:
             in_memory=self._writer.waiting,
             policy=THREAD_POLICY,
             originals=True,
+            training_pid=os.getpid(),
         )
 
 

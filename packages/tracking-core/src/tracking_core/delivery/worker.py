@@ -85,6 +85,7 @@ class Worker:
         policy: see `Policy`.
         orphan_status: how the native run ends if the writer died without saying.
         blamed: whether the process before this one died by what it delivered.
+        training_pid: the process whose run it is; 0 if it is over, or on another machine.
         alone: shared by the workers of a process that may die of a record: who delivers holds it,
             so that the death is not blamed on what another tracker was given at that moment.
         originals: whether files that could not be copied are read where they were logged from. So it
@@ -102,6 +103,7 @@ class Worker:
         policy: Policy = PATIENT,
         orphan_status: Status = "killed",
         blamed: bool = False,
+        training_pid: int = 0,
         alone: threading.Lock | None = None,
         originals: bool = False,
     ) -> None:
@@ -118,6 +120,7 @@ class Worker:
         self._dead = DeadLetters(directory, name)
         self._cursor = Cursor.open(directory, name)
         self._began_at = _made_at(directory)
+        self._training_pid = training_pid
         before = read_note(directory, name)
         self._identity = before.identity
         suspected = before.trying and before.attempt[0] > self._cursor.acked
@@ -238,6 +241,7 @@ class Worker:
                     self._tracker = self._build()
                     self._tracker.began_at = self._began_at
                     self._tracker.late = self._is_late()
+                    self._tracker.training_pid = self._training_pid
                     if self._identity or self._named_before_it_exists():
                         self._tracker.resume(self._identity)
                     self._tracker.start()
