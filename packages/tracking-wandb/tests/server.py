@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +15,11 @@ class Server:
 
     Attributes:
         trouble: the HTTP status that everything is answered with, 0 for none; ``"hang"`` for never.
+        page: whether that answer is a page for people, as of a proxy.
+        said: the message in that answer.
+        key: the only API key that is let in; any, if it is empty.
+        runs: what arrived of each run, with each ``UpsertBucket``.
+        events: what arrived of measurements.
         history: rows that arrived, by their offset.
         config, tags, exit_code, files: what arrived of the run; `files` by name.
         operations, requests: the GraphQL operations asked for, and the paths of all requests.
@@ -22,6 +29,11 @@ class Server:
 
     def __init__(self) -> None:
         self.trouble: int | str = 0
+        self.page = False
+        self.said = ""
+        self.key = ""
+        self.runs: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.history: dict[int, dict[str, Any]] = {}
         self.config: dict[str, Any] = {}
         self.tags: list[str] = []
@@ -31,6 +43,7 @@ class Server:
         self.requests: list[str] = []
         self.resumable: dict[str, Any] | None = None
         self.refused = threading.Event()
+        self._scheme = "http"
         self._released = threading.Event()
         handler = type("Handler", (_Handler,), {"script": self})
         self._server = _Quiet(("127.0.0.1", 0), handler)
@@ -39,7 +52,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def stop(self) -> None:
         self._released.set()
@@ -53,6 +66,11 @@ class Server:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._scheme = "https"
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
     # --- what is said ---
 
     def wait_released(self) -> None:
@@ -62,6 +80,7 @@ class Server:
         operation = query.replace("(", " ").replace("{", " ").split()[1]
         self.operations.append(operation)
         if operation == "UpsertBucket":
+            self.runs.append(variables)
             if variables.get("config"):
                 self.config.update(json.loads(variables["config"]))
             if variables.get("tags") is not None:
@@ -112,10 +131,17 @@ class Server:
         said = body.get("files", {}).get("wandb-history.jsonl", {})
         for number, line in enumerate(said.get("content", [])):
             self.history[said["offset"] + number] = json.loads(line)
+        measured = body.get("files", {}).get("wandb-events.jsonl", {})
+        self.events += map(json.loads, measured.get("content", []))
         if "exitcode" in body:
             self.exit_code = body["exitcode"]
 
 
+def _basic(key: str) -> str:
+    return base64.b64encode(f"api:{key}".encode()).decode()
+
+
+_PAGE = b"<!doctype html><html><body>Please sign in</body></html>"
 _ENTITY = {"id": "E", "name": "me"}
 
 
@@ -161,21 +187,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _troubled(self) -> bool:
         trouble = self.script.trouble
+        said = self.headers.get("Authorization", "")
+        if self.script.key and not said.endswith(_basic(self.script.key)):
+            trouble = 401
         if trouble == "hang":
             self.script.wait_released()
             self.close_connection = True
             return True
         if isinstance(trouble, int) and trouble:
             self.script.refused.set()
-            self._answer({"errors": [{"message": f"scripted {trouble}"}]}, trouble)
+            said: Any = {"data": None, "errors": [{"message": self.script.said}]}
+            self._answer(_PAGE if self.script.page else said, trouble)
             return True
         return False
 
-    def _answer(self, content: dict[str, Any], status: int = 200) -> None:
-        data = json.dumps(content).encode()
+    def _answer(self, content: Any, status: int = 200) -> None:
+        page = isinstance(content, bytes)
+        data = content if page else json.dumps(content).encode()
         try:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/html" if page else "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

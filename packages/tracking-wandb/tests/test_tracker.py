@@ -101,7 +101,12 @@ class TestManners:
             project="theirs", mode="offline", dir=str(tmp_path), settings={"console": "off"}
         )
         try:
-            tracker = started(tmp_path)
+            with pytest.warns(TrackingWarning) as warned:
+                tracker = started(tmp_path)
+            (said,) = (str(one.message) for one in warned)
+            assert "'digits'" in said
+            assert f"{theirs.id!r} of the project 'theirs'" in said
+            assert "init_kwargs" in said
             assert wandb.run is theirs
             tracker.log({"ours": 1.0}, step=0)
             tracker.finish()
@@ -119,25 +124,124 @@ class TestManners:
         with pytest.raises(WandBLoginError, match=r"wandb login.*WANDB_MODE=offline"):
             WandBTracker("p", dir=str(tmp_path)).start()
 
-    def test_a_disabled_run_takes_everything_and_does_nothing(self, tmp_path: Path) -> None:
-        tracker = WandBTracker("p", mode="disabled", dir=str(tmp_path))
+    @pytest.mark.parametrize(
+        ("arguments", "variables"),
+        [
+            ({"mode": "disabled"}, {}),
+            ({"settings": {"mode": "disabled"}}, {}),
+            ({}, {"WANDB_MODE": "disabled"}),
+            ({}, {"WANDB_DISABLED": "true"}),
+            ({"mode": "offline"}, {"WANDB_DISABLED": "TRUE"}),
+        ],
+    )
+    def test_what_the_user_turned_off_takes_everything_at_once_and_does_nothing(
+        self, tmp_path: Path, arguments: dict[str, Any], variables: dict[str, str]
+    ) -> None:
+        script = """if True:
+            import sys
+            from tracking_wandb import WandBTracker
+            tracker = WandBTracker("p", **eval(sys.argv[1]))
+            identity = tracker.identity()
+            tracker.start()
+            tracker.store_init_configuration({"lr": 0.1})
+            tracker.log({"loss": 1.0}, step=0)
+            assert tracker.identity() == identity
+            tracker.finish()
+            assert "wandb" not in sys.modules
+            tracker.start()
+            tracker.run.log({"mine": 1.0})
+            assert tracker.run.disabled
+            tracker.finish()
+        """
+        assert in_another_process(script, arguments, **variables) == (0, "", "")
+        assert {path.name for path in tmp_path.iterdir()} == {"home"}
+
+    def test_a_settings_file_turns_it_off_too(self, tmp_path: Path) -> None:
+        imported().teardown()  # it reads its settings once
+        settings = tmp_path / "home" / ".config" / "wandb" / "settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text("[default]\nmode = disabled\n")
+        tracker = WandBTracker("p", dir=str(tmp_path))
         tracker.start()
-        tracker.store_init_configuration({"lr": 0.1})
         tracker.log({"loss": 1.0}, step=0)
+        assert tracker.run.disabled
         tracker.finish()
+        imported().teardown()
+
+    def test_what_the_program_ended_itself_goes_on_when_more_is_logged(
+        self, tmp_path: Path
+    ) -> None:
+        tracker, other = started(tmp_path), started(tmp_path)
+        tracker.deliver([row({"m": 0.0}, 0)])
+        tracker.run.finish()
+        tracker.deliver([row({"m": 1.0}, 1)])
+        other.deliver([row({"m": 2.0}, 0)])
+        tracker.run.finish(exit_code=1)
+        tracker.finish()
+        other.finish()
+        assert seen(tracker).values("m") == [0.0, 1.0]
+        assert native(tracker).exit_code == 1
+        assert seen(other).values("m") == [2.0]
 
 
 class TestArguments:
-    def test_an_unknown_one_is_named(self, tmp_path: Path) -> None:
-        tracker = WandBTracker("p", mode="offline", dir=str(tmp_path), colour="red")
-        with pytest.raises(TypeError, match=r"no argument 'colour'.*wandb\.init"):
-            tracker.start()
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"projct": "x"}, r"no argument 'projct': did you mean 'project'\? wandb\.init takes"),
+            ({"colour": "red"}, r"no argument 'colour': wandb\.init takes .*step_axes"),
+            (
+                {"settings": {"x_disable_stat": False}},
+                r"'x_disable_stat': did you mean 'x_disable_stats'\? wandb\.Settings does not take",
+            ),
+            ({"settings": "silent"}, "settings is a dict or a wandb.Settings, not a str"),
+            ({"step_axes": "epoch"}, "step_axes is a dict"),
+            ({"step_axes": {"val/*": 3}}, "step_axes is a dict"),
+            ({"step_axes": {"": "epoch"}}, "step_axes is a dict"),
+            ({"sync_tensorboard": True}, r"'sync_tensorboard': .*\[\"tensorboard\", \"wandb\"\]"),
+            ({"settings": {"sync_tensorboard": True}}, "does not take 'sync_tensorboard'"),
+            ({"monitor_gym": True}, "does not take 'monitor_gym'"),
+            ({"settings": {"console": "wrap"}}, r"settings\['console'\]: what the training prints"),
+            ({"settings": {"capture_loggers": {"root": "INFO"}}}, r"settings\['capture_loggers'\]"),
+        ],
+    )
+    def test_what_can_not_work_is_refused_when_it_is_constructed(
+        self, arguments: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(TypeError, match=said):
+            WandBTracker("p", **arguments)
 
-    @pytest.mark.parametrize("axes", ["epoch", {"val/*": 3}, {"": "epoch"}])
-    def test_axes_of_another_shape_are_named(self, tmp_path: Path, axes: Any) -> None:
-        tracker = WandBTracker("p", mode="offline", dir=str(tmp_path), step_axes=axes)
-        with pytest.raises(TypeError, match="step_axes is a dict"):
-            tracker.start()
+    @pytest.mark.parametrize("arguments", [{"mode": "offlin"}, {"settings": {"mode": "offlin"}}])
+    def test_a_mode_that_wandb_does_not_know_is_refused_too(
+        self, arguments: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ValueError, match=r"mode='offlin': did you mean 'offline'\?"):
+            WandBTracker("p", **arguments)
+
+    def test_a_switch_that_is_off_is_no_mistake(self) -> None:
+        settings = {"console": "off", "capture_loggers": None, "sync_tensorboard": False}
+        WandBTracker("p", sync_tensorboard=False, monitor_gym=None, mode=None, settings=settings)
+
+    def test_a_variable_without_effect_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WANDB_CONSOLE", "wrap")
+        with pytest.warns(TrackingWarning, match="WANDB_CONSOLE has no effect"):
+            WandBTracker("p")
+
+    def test_the_facade_refuses_it_before_anything_is_begun(self, tmp_path: Path) -> None:
+        tracking = Tracking("wandb", tmp_path / "runs")
+        with pytest.raises(TypeError, match="'projct'"):
+            tracking.init_trackers("p", init_kwargs={"wandb": {"projct": "x"}})
+        assert not (tmp_path / "wandb").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "project"), [("vision/digits", "vision_x2F_digits"), ("x" * 200, None)]
+    )
+    def test_projects_of_any_name(self, tmp_path: Path, name: str, project: str | None) -> None:
+        tracker = WandBTracker(name, mode="offline", dir=str(tmp_path))
+        tracker.start()
+        tracker.finish()
+        found = native(tracker).run.project
+        assert found == project or (project is None and len(found) == 128)
 
     @pytest.mark.parametrize("kind", ["mapping", "object", "variable"])
     def test_the_users_settings_win(
@@ -154,7 +258,7 @@ class TestArguments:
         found = tracker.run.settings
         tracker.finish()
         assert found.finish_timeout == 7
-        assert (found.console, found.init_timeout, found.x_disable_stats) == ("off", 60.0, True)
+        assert (found.console, found.init_timeout, found.x_disable_stats) == ("off", 20.0, True)
         if kind == "variable":
             imported().teardown()
 
@@ -303,6 +407,35 @@ class TestLife:
             assert seen(tracker).points("m")[0][::2] == (0, 0.0)
             assert seen(tracker).points("m")[1][::2] == (1, 1.0)
             assert seen(tracker).config == {"lr": 0.5}
+
+    def test_of_a_batch_that_the_service_died_of_only_the_rest_is_given_again(
+        self, tmp_path: Path
+    ) -> None:
+        tracker = started(tmp_path)
+        tracker.deliver([row({"m": 0.0}, 0)])
+        records = [Config({"lr": 0.5}, NOW), *(row({"m": float(n)}, n) for n in range(1, 5))]
+        service = tracker.run._wl._connection._proc._process
+        handed_over = tracker._service._publish  # type: ignore[union-attr]  # it has started
+
+        def die_on_the_way(messages: list[Any]) -> None:
+            handed_over(messages[:2])
+            log = tracker.run.settings.sync_file
+            while len(Native(log).rows) < 3:
+                pass
+            service.kill()
+            service.wait()
+            handed_over(messages[2:])
+
+        tracker._service._publish = die_on_the_way  # type: ignore[method-assign, union-attr]  # when it dies is up to the test
+        with pytest.raises(WandBServiceError, match="has died"):
+            tracker.deliver(records)
+        assert tracker.taken == 3
+        tracker.deliver(records[3:])
+        tracker.finish()
+        assert [(p.step, p.value) for p in seen(tracker).points("m")] == [
+            (step, float(step)) for step in range(5)
+        ]
+        assert seen(tracker).config == {"lr": 0.5}
 
     def test_records_that_come_again_after_a_failure_land_once(self, tmp_path: Path) -> None:
         tracker = started(tmp_path)

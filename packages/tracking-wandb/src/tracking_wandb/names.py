@@ -17,7 +17,7 @@ from tracking_core.names import escape, shortened, unescape
 
 __all__ = [
     "AXES", "CONFIG", "END", "HIDDEN", "STEP", "TAGS", "config_name", "file_name", "folder_names",
-    "key_of", "name_of",
+    "key_of", "name_of", "project_name",
 ]  # fmt: skip
 
 HIDDEN = "tracking/*"
@@ -44,6 +44,8 @@ _ALLOWED_IN_FILES = re.compile(r"[\w .()=@,+-]", re.ASCII)
 _ALLOWED_IN_PATHS = re.compile(
     r'[^\x00-\x1f\x7f<>:"|?*\\]' if os.name == "nt" else r"[^\x00-\x1f\x7f\\]"
 )
+_ALLOWED_IN_PROJECTS = re.compile(r"[^/\\#?%:\x00-\x1f\x7f-\x9f]")
+LONGEST_PROJECT = 128
 LONGEST_FILE_NAME = 100
 
 
@@ -61,6 +63,15 @@ def config_name(key: str) -> str:
 def key_of(name: str) -> str:
     """The key that `name_of` or `config_name` was given."""
     return unescape(name)
+
+
+def project_name(name: str) -> str:
+    """`name` as W&B takes it for a project; different names stay different.
+
+    >>> project_name("vision/digits"), project_name("my run")
+    ('vision_x2F_digits', 'my run')
+    """
+    return shortened(escape(name, _ALLOWED_IN_PROJECTS), LONGEST_PROJECT)
 
 
 def file_name(key: str) -> str:

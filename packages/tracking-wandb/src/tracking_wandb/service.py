@@ -13,13 +13,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+from tracking_core.records import Log
+from tracking_wandb.config import INT64
+from tracking_wandb.errors import WandBServiceError
+from tracking_wandb.names import STEP
 from tracking_wandb.rows import files_message
-from tracking_wandb.session import PROTO, WandBServiceError, imported
+from tracking_wandb.session import PROTO, imported
 from tracking_wandb.transaction_log import TransactionLog
 
-__all__ = ["Service", "upload_trouble"]
+__all__ = ["Service", "rows_in_common", "stamp_of", "upload_trouble"]
 
 LONGEST_WAIT = 30.0  # seconds for a batch to reach the disk
 LONGEST_WAIT_FOR_END = 5.0  # seconds; where it is not there by then, nothing else is missing
@@ -135,6 +139,38 @@ def _request(interface: Any, message: Any) -> Any:
     request = imported("wandb.proto.wandb_server_pb2").ServerRequest()
     request.record_publish.CopyFrom(message)
     return request
+
+
+Stamp: TypeAlias = tuple[float, int | str]
+
+
+def stamp_of(row: Log) -> Stamp:
+    """What a row is known by in the transaction log: its time, and its step as it was given."""
+    step = row.position if row.step is None else row.step
+    return row.wall_time, step if step in INT64 else str(step)
+
+
+def rows_in_common(path: str, rows: Sequence[Stamp]) -> int:
+    """How many of `rows` the transaction log at `path` ends with."""
+    log = TransactionLog(path)
+    found: list[Stamp] = []
+    try:
+        while records := log.records():
+            found += [stamp for data in records if (stamp := _stamp(data)) is not None]
+    finally:
+        log.close()
+    found = found[-len(rows) :] if rows else []
+    return next(
+        (count for count in range(len(found), 0, -1) if found[-count:] == list(rows[:count])), 0
+    )
+
+
+def _stamp(data: bytes) -> Stamp | None:
+    record = imported(PROTO).Record.FromString(data)
+    if not record.HasField("history"):
+        return None
+    items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+    return float(items.get("_timestamp", "nan")), json.loads(items.get(STEP, "null"))
 
 
 def upload_trouble(log_path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
 from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Config,
@@ -27,13 +28,16 @@ from tracking_core.records import (
 from tracking_core.rejections import say
 from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
-from tracking_wandb import names
+from tracking_wandb import arguments, names
 from tracking_wandb.config import Entries
+from tracking_wandb.current import say_if_there_is_one
+from tracking_wandb.errors import WandBServiceError, fault_said
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import Rows, files_message, text_of
-from tracking_wandb.service import Service, upload_trouble
-from tracking_wandb.session import WandBServiceError, began, bury, is_named
+from tracking_wandb.service import Service, rows_in_common, stamp_of, upload_trouble
+from tracking_wandb.session import abandon, began, bury, is_finished
+from tracking_wandb.watch import Current, make_watchable
 
 __all__ = ["WandBTracker"]
 
@@ -63,11 +67,14 @@ class WandBTracker(RecordTracker):
 
     def __init__(self, run_name: str, **kwargs: Any) -> None:
         super().__init__()
+        arguments.check(kwargs)
+        say_if_there_is_one(run_name)
         self.run_name = run_name
         self.init_kwargs = kwargs
         self._identity: Mapping[str, Plain] = {}
         self._run: Any = None
         self._service: Service | None = None
+        self._off = False
         self._lost = False
         self._ended_at: float | None = None
         self._lock = threading.RLock()
@@ -76,7 +83,9 @@ class WandBTracker(RecordTracker):
 
     @property
     def run(self) -> Any:
-        """The ``wandb.Run``."""
+        """The ``wandb.Run``; one that does nothing where W&B is turned off."""
+        if self._off and self._run is None:
+            self._run = began({"mode": "disabled"})
         if self._run is None:
             raise NotStartedError("tracker 'wandb' has no run before start()")
         return self._run
@@ -91,13 +100,17 @@ class WandBTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: ``wandb.init`` has no such argument.
             WandBLoginError: there is no key, or the server refuses it.
             WandBServiceError: the server can't be reached.
+            WandBSettingError: W&B refuses a setting, or there is no place for the run's files.
+            WandBRunError: the run was deleted, or is another's.
         """
-        if self._service is not None:
+        if self._service is not None or self._off:
             raise AlreadyStartedError("tracker 'wandb' is running: call finish() first")
         with self._lock:
+            if arguments.is_disabled(self.init_kwargs):
+                self._off, self._run = True, None
+                return
             try:
                 self._begin(self._identity)
             except BaseException:
@@ -112,8 +125,8 @@ class WandBTracker(RecordTracker):
         Before `start` only the ``run_id``, which it then begins; nothing if arguments or variables
         say which run it is.
         """
-        if self._run is None:
-            if not self._identity and not is_named(self.init_kwargs):
+        if self._run is None or self._off:
+            if not self._identity and not arguments.is_named(self.init_kwargs):
                 self._identity = {"run_id": secrets.token_hex(8)}
             return dict(self._identity)
         settings = self.run.settings
@@ -145,6 +158,7 @@ class WandBTracker(RecordTracker):
         command that sends it.
         """
         with self._lock:
+            self._off = False
             if self._service is None:
                 return
             try:
@@ -160,15 +174,22 @@ class WandBTracker(RecordTracker):
                 self._service = None
 
     def _begin(self, identity: Mapping[str, Plain]) -> None:
-        arguments = {**self.init_kwargs}
-        axes = _axes(arguments.pop("step_axes", None))
-        arguments.setdefault("project", self.run_name)
+        given = {**self.init_kwargs}
+        axes = arguments.axes_of(given.pop("step_axes", None))
+        given.setdefault("project", names.project_name(self.run_name))
         if identity:
-            arguments |= {"id": identity["run_id"], "resume": "allow"}
-            arguments |= {
+            given |= {"id": identity["run_id"], "resume": "allow"}
+            given |= {
                 key: identity[key] for key in ("project", "entity", "dir") if identity.get(key)
             }
-        run = began(arguments)
+        run = began(given, self.training_pid)
+        try:
+            self._go_on_with(run, identity, axes)
+        except BaseException:
+            abandon(run)  # else its id could not be used again
+            raise
+
+    def _go_on_with(self, run: Any, identity: Mapping[str, Plain], axes: Mapping[str, str]) -> None:
         self._files = Files(run.dir)
         self._entries = Entries(run.config)
         service, next_step = Service(run), 0
@@ -180,6 +201,7 @@ class WandBTracker(RecordTracker):
                 there = {"dir": os.path.abspath(run.settings.root_dir), **identity}
                 next_step, config = steps_and_config(there, run.settings.sync_file)
                 self._entries = Entries(config)
+            make_watchable(run, lambda: Current(self._run, self._rows.next_step))
         self._rows = Rows(next_step, axes)
         self._run, self._service, self._lost, self._ended_at = run, service, False, None
         if config:
@@ -188,6 +210,8 @@ class WandBTracker(RecordTracker):
 
     def _end(self, status: Status) -> None:
         run, service, trouble = self._run, self._running(), ""
+        if is_finished(run):
+            return  # by the program itself
         if not run.disabled:
             service.next_step()  # raises if the service has died
         ended_at = time.time() if self._ended_at is None else self._ended_at
@@ -202,8 +226,11 @@ class WandBTracker(RecordTracker):
         if trouble := trouble or upload_trouble(run.settings.log_internal):
             say(
                 f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
-                f"machine, and this sends it: wandb sync {run.settings.sync_dir}"
+                f"machine, and this sends it: wandb sync --include-online {run.settings.sync_dir}"
             )
+
+    def fault(self, error: BaseException) -> Fault:
+        return fault_said(error) or super().fault(error)
 
     # --- what goes where ---
 
@@ -216,22 +243,29 @@ class WandBTracker(RecordTracker):
                 it anew and goes on with the run.
         """
         with self._lock:
+            if self._off:
+                return
             self._running()
             if self._run.disabled:
                 return
-            if self._lost:
+            if self._lost or is_finished(self._run):
                 self._again()
             rows = self._rows
             # What is half made when something raises comes again, with the same records.
             self._rows = rows.copy()
+            sent: list[int] = []
             try:
-                self._take(records)
+                self._take(records, sent)
             except BaseException:
                 self._rows = rows
                 self._lost = self._running().dead
+                if self._lost and self._run.offline:
+                    # Online, nobody knows whether what lies there was sent, and it is not sent later.
+                    self.taken = self._landed(records, sent)
                 raise
 
-    def _take(self, records: Sequence[Record]) -> None:
+    def _take(self, records: Sequence[Record], sent: list[int]) -> None:
+        """Take `records`; into `sent` goes how many rows each of them and those before it make."""
         self._rows.next_step = max(self._rows.next_step, self._running().next_step())
         messages: list[Any] = []
         for record in records:
@@ -245,7 +279,21 @@ class WandBTracker(RecordTracker):
                     messages += self._log(record)
                 case End():  # finish() says it, once the last record has been taken
                     self._ended_at = record.wall_time
+            sent.append(sum(message.HasField("request") for message in messages))
         self._send(messages)
+
+    def _landed(self, records: Sequence[Record], sent: Sequence[int]) -> int:
+        """How many of `records` are on disk, though the service died meanwhile."""
+        before = [0, *sent]
+        expected = [
+            stamp
+            for record, first, last in zip(records, before, sent, strict=False)
+            if isinstance(record, Log)
+            for stamp in [stamp_of(record)] * (last - first)
+        ]
+        landed = rows_in_common(self._run.settings.sync_file, expected)
+        # Configuration and tags go first: with the first row all of them are there.
+        return sum(rows <= landed for rows in sent) if landed else 0
 
     def _take_tags(self, record: Tags) -> None:
         gone, new, entry = self._entries.tag(record.values)
@@ -335,22 +383,13 @@ class WandBTracker(RecordTracker):
         self._running().send([*files, *messages])
 
     def _again(self) -> None:
-        """Begin W&B's service anew, after it died."""
+        """Go on with the run, after W&B's service has died or the program has ended it."""
         identity = self.identity()
         ended_at = self._ended_at
-        self._running().close()
-        bury(self._run)
+        service = self._running()
+        service.close()
+        if service.dead:
+            bury(self._run)
+        self._lost = True  # until it goes on
         self._begin(identity)
         self._ended_at = ended_at
-
-
-def _axes(given: object) -> Mapping[str, str]:
-    axes = {} if given is None else given
-    if not isinstance(axes, Mapping) or not all(
-        isinstance(text, str) and text for pair in axes.items() for text in pair
-    ):
-        raise TypeError(
-            "tracker 'wandb': step_axes is a dict of keys and the names of their axes, such as "
-            f'{{"val/*": "epoch"}}, not {given!r}'
-        )
-    return axes
