@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 __all__ = ["Server"]
 
 NOW = "2026-01-01T00:00:00.000Z"
+PAGE = b"<!doctype html><html><body>Please sign in</body></html>"
 FAR = "2126-01-01T00:00:00.000Z"
 
 
@@ -18,6 +20,9 @@ class Server:
 
     Attributes:
         trouble: an HTTP status that everything is answered with, ``"hang"``, or None.
+        page: whether that answer is a page for people, as of a proxy.
+        said: the message in that answer.
+        largest: how many bytes of points it takes at once; 0 for any number.
         but: paths that are answered all the same, by a part of them.
         requests: the paths that were asked for.
         points: what ``/house/metrics`` took: kind, key, step, value, time.
@@ -27,6 +32,9 @@ class Server:
     def __init__(self, version: int | None = 1) -> None:
         self.version = version
         self.trouble: int | str | None = None
+        self.page = False
+        self.said = "as told"
+        self.largest = 0
         self.but: tuple[str, ...] = ()
         self.requests: list[str] = []
         self.points: list[tuple[str, str, int, Any, str]] = []
@@ -53,6 +61,11 @@ class Server:
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self.url = self.url.replace("http://", "https://")
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
 
     def scalars(self, key: str) -> list[tuple[int, Any]]:
         return [(step, value) for kind, name, step, value, _ in self.points if name == key]
@@ -133,17 +146,20 @@ class Server:
                     server._closing.wait()
                     self.close_connection = True
                     return
+                if server.largest and path.endswith("/metrics") and len(data) > server.largest:
+                    trouble = 413
                 if isinstance(trouble, int):
-                    status, answer = trouble, {"code": trouble, "message": "as told"}
+                    status, answer = trouble, {"code": trouble, "message": server.said}
                 elif path.startswith("/put/"):
                     server.files[path.removeprefix("/put/")] = data
                     status, answer = 200, {}
                 else:
                     body = json.loads(data) if data else None
                     status, answer = server.answer(self.command, path.removeprefix("/api"), body)
-                sent = json.dumps(answer).encode()
+                page = server.page and isinstance(trouble, int)
+                sent = PAGE if page else json.dumps(answer).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/html" if page else "application/json")
                 self.send_header("Content-Length", str(len(sent)))
                 self.end_headers()
                 self.wfile.write(sent)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import ssl
 import subprocess
 import sys
 import warnings
@@ -11,14 +14,13 @@ from typing import Any
 
 import numpy
 import pytest
-import requests
 
 from tracking_core import Artifact, Image, TrackingWarning
 from tracking_core.capture import capture
-from tracking_core.faults import fault_of
+from tracking_core.faults import Fault, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen
-from tracking_swanlab import SwanLabSettingError, SwanLabTracker, read_run
+from tracking_swanlab import SwanLabTracker, read_run
 
 from .conftest import forget_login
 from .server import Server
@@ -236,36 +238,14 @@ def test_what_could_not_be_sent_is_sent_by_the_command_that_the_warning_names(
 # --- a server that fails ---
 
 
-def test_without_a_key_it_says_what_to_do(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("SWANLAB_API_KEY")
-    with pytest.raises(SwanLabSettingError, match=r"swanlab login.*mode='offline'"):
-        started(tmp_path)
-    assert server.requests == []
-
-
-def test_a_refused_key_is_said_so_and_may_be_renewed(server: Server, tmp_path: Path) -> None:
-    server.trouble = 401
-    with pytest.raises(SwanLabSettingError, match="refuses the API key") as caught:
-        started(tmp_path)
-    assert fault_of(caught.value) in ("server", "login")
-
-
-@pytest.mark.parametrize("trouble", [429, 500, "hang", "gone"])
-def test_a_start_that_fails_is_tried_again_and_makes_one_run(
-    server: Server, tmp_path: Path, trouble: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
-    if trouble == "gone":
-        monkeypatch.setenv("SWANLAB_API_HOST", "http://127.0.0.1:9")
-    else:
-        server.trouble = trouble
-    with pytest.raises(requests.RequestException) as caught:
+def failed(tracker: SwanLabTracker) -> tuple[Fault, str]:
+    """Whose fault it is that `tracker` does not start, and what it says."""
+    with pytest.raises(Exception, match="tracker 'swanlab'") as raised:
         tracker.start()
-    assert fault_of(caught.value) in ("server", "login")
-    monkeypatch.setenv("SWANLAB_API_HOST", server.url)
-    server.trouble = None
+    return fault_of_start(tracker.fault(raised.value), raised.value), str(raised.value)
+
+
+def begins(tracker: SwanLabTracker, server: Server, tmp_path: Path) -> None:
     tracker.start()
     tracker.deliver([row({"m": 1.0}, 0)])
     tracker.finish()
@@ -273,13 +253,133 @@ def test_a_start_that_fails_is_tried_again_and_makes_one_run(
     assert len(list((tmp_path / "log").glob("run-*"))) == 1
 
 
-@pytest.mark.parametrize("trouble", [401, 429, 500, "hang"])
+def test_without_a_key_it_says_what_to_do_and_waits_for_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWANLAB_API_KEY")
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    for _ in range(2):
+        fault, message = failed(tracker)
+        assert fault == "login"
+        assert re.search("swanlab login.*SWANLAB_API_KEY.*SWANLAB_MODE=offline", message)
+    assert server.requests == []
+    monkeypatch.setenv("SWANLAB_API_KEY", "key")
+    begins(tracker, server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "fault", "said"),
+    [
+        ("400", "setup", "as told"),
+        ("401", "login", "swanlab login --relogin.*SWANLAB_MODE=offline"),
+        ("403", "login", "`workspace`.*SWANLAB_MODE=offline"),
+        ("404", "setup", "nobody can log in there.*SWANLAB_API_HOST"),
+        ("429", "server", "429"),
+        ("500", "server", "500"),
+        ("hang", "server", "[Tt]imed out"),
+        (
+            "200 page",
+            "server",
+            "a page for people: is a login page.*SWANLAB_API_HOST",
+        ),
+        ("502 page", "server", "502.*login page"),
+    ],
+)
+def test_a_start_that_fails_is_tried_again_and_makes_one_run(
+    server: Server, tmp_path: Path, trouble: str, fault: Fault, said: str
+) -> None:
+    status, _, page = trouble.partition(" ")
+    server.trouble = int(status) if status.isdigit() else status
+    server.page = bool(page)
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    for _ in range(2):
+        found, message = failed(tracker)
+        assert found == fault
+        assert re.search(said, message), message
+    server.trouble = None
+    begins(tracker, server, tmp_path)
+
+
+def test_an_experiment_that_the_server_refuses_is_begun_later(
+    server: Server, tmp_path: Path
+) -> None:
+    server.trouble, server.but = 403, ("login",)
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    assert failed(tracker)[0] == "login"
+    server.trouble = None
+    begins(tracker, server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "fault", "said"),
+    [
+        ("http://127.0.0.1:9", "server", "could not begin a run on http://127.0.0.1:9: .*refused"),
+        ("ftp://127.0.0.1:9", "setup", "SWANLAB_API_HOST is no address"),
+        ("https://HERE", "setup", "speaks no TLS; SWANLAB_API_HOST has to begin with http://"),
+        ("http://a..b", "setup", "SWANLAB_API_HOST"),
+    ],
+)
+def test_an_address_of_no_use_is_named(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    fault: Fault,
+    said: str,
+) -> None:
+    monkeypatch.setenv("SWANLAB_API_HOST", host.replace("HERE", server.url.split("/")[-1]))
+    found, message = failed(SwanLabTracker("digits", log_dir=str(tmp_path / "log")))
+    assert found == fault
+    assert re.search(said, message), message
+
+
+def test_a_proxy_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWANLAB_API_KEY", "key")
+    monkeypatch.setenv("SWANLAB_API_HOST", "http://swanlab.invalid")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    fault, message = failed(SwanLabTracker("digits", log_dir=str(tmp_path / "log")))
+    assert fault == "setup"
+    assert re.search("the proxy.*HTTPS_PROXY.*NO_PROXY", message)
+
+
+def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here, which makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+            "-out", str(certificate),
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.encrypt(context)
+    monkeypatch.setenv("SWANLAB_API_HOST", server.url)
+    tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+    fault, message = failed(tracker)
+    assert fault == "setup"
+    assert "is not trusted; let REQUESTS_CA_BUNDLE name" in message
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    begins(tracker, server, tmp_path)
+
+
+@pytest.mark.parametrize("trouble", [401, 403, 404, 410, 429, 500, "hang", "page", "page 404"])
 def test_an_outage_in_the_middle_costs_nothing(
     server: Server, tmp_path: Path, trouble: Any
 ) -> None:
     tracker = started(tmp_path)
     tracker.deliver([row({"m": 0.0}, 0)])
     server.trouble = trouble
+    if str(trouble).startswith("page"):
+        server.page, server.trouble = True, int(trouble[5:] or 200)
     with pytest.warns(TrackingWarning, match="the run goes on"):
         tracker.deliver([row({"m": 1.0, "note": "x"}, 1)])
     server.trouble = None
@@ -305,6 +405,19 @@ def test_finishing_without_the_server_ends_in_time(
     assert "swanlab sync --id" in str(said[-1].message)
     seen = Seen(read_run(run_dir(tracker)))
     assert (seen.values("m"), seen.status) == ([1.0], "failed")
+
+
+def test_of_many_rows_only_those_are_given_up_that_are_too_large(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = started(tmp_path)
+    server.largest = 450  # bytes: of what is sent together
+    with pytest.warns(TrackingWarning, match=f"'{'long' * 100}'.*does not take it.*run file"):
+        tracker.deliver([row({"m": float(n), "long" * 100: 1.0}, n) for n in range(8)])
+    tracker.finish()
+    assert server.scalars("m") == [(n, float(n)) for n in range(8)]
+    assert server.scalars("long" * 100) == []
+    assert set(tracker.rejections.counts.values()) == {8}
 
 
 def test_what_the_server_refuses_for_good_is_named_and_kept_in_the_run_file(

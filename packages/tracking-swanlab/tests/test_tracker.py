@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 from tracking_core import Artifact, Histogram, Image, Table, TrackingWarning, Video
 from tracking_core.capture import capture
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import fault_of_start
 from tracking_core.names import unescape
 from tracking_core.records import Config, End, Log, LoggedImage, LoggedTable, LoggedVideo, Tags
 from tracking_core.testing import Seen
-from tracking_swanlab import SwanLabSettingError, SwanLabTracker, read_run
+from tracking_swanlab import SwanLabTracker, read_run
 from tracking_swanlab.names import fitted, inner_path, parts_of
 
 NOW = 1_760_000_000.25
@@ -127,7 +129,9 @@ def test_a_run_of_the_users_own_goes_on_untouched(make: Make, tmp_path: Path) ->
     )
     theirs = swanlab.init(mode="offline", project="theirs", log_dir=str(tmp_path), settings=quiet)
     theirs.config["theirs"] = 1
-    tracker, hook = make(), sys.excepthook
+    with pytest.warns(TrackingWarning, match=rf"own.*'digits'.*beside the run '{theirs.id}'"):
+        tracker = make()
+    hook = sys.excepthook
     assert tracker.run is not theirs
     tracker.log({"ours": 1.0}, step=0)
     tracker.run.log({"ours": 2.0}, step=1)
@@ -146,18 +150,105 @@ def test_a_run_of_the_users_own_goes_on_untouched(make: Make, tmp_path: Path) ->
 # --- which run ---
 
 
-@pytest.mark.parametrize("argument", ["project", "callbacks", "print_to_console"])
-def test_an_argument_that_it_does_not_take_is_named(argument: str) -> None:
-    tracker = SwanLabTracker("p", **{argument: True})
-    with pytest.raises(TypeError, match=f"'swanlab' has no argument '{argument}'"):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"project": "x"}, "no argument 'project': its run_name is the project"),
+        ({"callbacks": []}, "no argument 'callbacks': nobody would call them"),
+        (
+            {"experiment_nam": "x"},
+            r"'experiment_nam': did you mean 'experiment_name'\? swanlab\.init",
+        ),
+        ({"settings": {"colour": 1}}, r"no argument 'colour': .*swanlab\.Settings takes api_host"),
+        ({"settings": {"core": {"record_bach": 1}}}, r"'record_bach': did you mean 'record_batch'"),
+        ({"settings": 3}, "settings is a dict or a swanlab.Settings, not a int"),
+        ({"settings": {"probe": {"monitor": True}}}, "probe.monitor=True: hardware.*not recorded"),
+        ({"settings": {"terminal": {"proxy_type": "all"}}}, "terminal.proxy_type='all'"),
+    ],
+)
+def test_what_can_not_work_is_refused_when_it_is_constructed(
+    arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        SwanLabTracker("p", **arguments)
+
+
+def test_so_is_what_a_settings_object_says() -> None:
+    import swanlab
+
+    with pytest.raises(TypeError, match=r"probe\.git=True"):
+        SwanLabTracker("p", settings=swanlab.Settings(probe=swanlab.Settings.Probe(git=True)))
+    quiet = swanlab.Settings(
+        mode="offline",
+        probe=swanlab.Settings.Probe(monitor=False, git=False),
+        terminal=swanlab.Settings.Terminal(proxy_type="none"),
+    )
+    SwanLabTracker("p", settings=quiet, mode=None)
+    SwanLabTracker("p", settings={"terminal": {"max_length": 2000}, "mode": "cloud"})
+
+
+def test_a_mode_that_swanlab_does_not_know_is_refused_too() -> None:
+    for arguments in ({"mode": "offlin"}, {"settings": {"mode": "offlin"}}):
+        with pytest.raises(ValueError, match=r"mode='offlin': did you mean 'offline'\?"):
+            SwanLabTracker("p", **arguments)
+
+
+def test_a_variable_without_effect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWANLAB_PROBE_MONITOR", "true")
+    monkeypatch.setenv("SWANLAB_PROBE_GIT", "false")
+    with pytest.warns(TrackingWarning, match="SWANLAB_PROBE_MONITOR has no effect") as said:
+        SwanLabTracker("p")
+    assert len(said) == 1
+
+
+def test_parameters_that_no_run_gets_are_named() -> None:
+    import swanlab
+
+    swanlab.config.update({"lr": 0.1})
+    try:
+        with pytest.warns(TrackingWarning, match=r"swanlab\.config holds 'lr', which no run gets"):
+            SwanLabTracker("p")
+    finally:
+        swanlab.config.clear()
+
+
+def failed(tracker: SwanLabTracker) -> tuple[str, str]:
+    with pytest.raises(Exception, match="tracker 'swanlab'") as raised:
         tracker.start()
+    return fault_of_start(tracker.fault(raised.value), raised.value), str(raised.value)
 
 
-def test_a_setting_that_swanlab_refuses_is_named(make: Make) -> None:
-    with pytest.raises(SwanLabSettingError, match="mode"):
-        make(mode="sometimes")
-    with pytest.raises(SwanLabSettingError, match="Config file not found"):
-        make(config="nowhere.yaml")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        ({}, {"SWANLAB_MODE": "offlin"}, "mode='offlin' of SWANLAB_MODE: .*'offline'"),
+        ({"id": "a/b"}, {}, "run.id='a/b'"),
+        ({"tags": ["x"] * 40}, {}, "experiment.tags=.*at most 30"),
+        ({"color": "blurple"}, {}, "experiment.color='blurple'"),
+        ({"config": "nowhere.yaml"}, {}, "config='nowhere.yaml': Config file not found"),
+        (
+            {"log_dir": "/proc/nothing"},
+            {},
+            "no place for a run in '/proc/nothing'.*SWANLAB_LOG_DIR",
+        ),
+        ({"log_dir": "a file"}, {}, "log_dir='a file'.*not a directory"),
+    ],
+)
+def test_what_only_swanlab_knows_to_be_wrong_is_said_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    variables: dict[str, str],
+    said: str,
+) -> None:
+    (tmp_path / "a file").write_text("")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    mode = {} if variables else {"mode": "offline"}
+    fault, message = failed(SwanLabTracker("p", **{"log_dir": "log", **mode, **arguments}))
+    assert fault == "setup"
+    assert re.search(said, message), message
+    assert "\n" not in message
 
 
 def test_arguments_reach_the_run(make: Make) -> None:
@@ -181,6 +272,49 @@ def test_variables_say_how_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tracker.start()
     tracker.finish()
     assert run_dir(tracker).parent == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        ("mode='disabled'", ""),
+        ("settings={'mode': 'disabled'}", ""),
+        ("log_dir='log'", "disabled"),
+    ],
+)
+def test_what_the_user_turned_off_takes_everything_at_once(
+    tmp_path: Path, arguments: str, variable: str
+) -> None:
+    program = f"""
+import sys
+from tracking_swanlab import SwanLabTracker
+tracker = SwanLabTracker("p", {arguments})
+assert tracker.identity() == {{}}
+tracker.start()
+tracker.log({{"loss": 1.0}})
+tracker.store_init_configuration({{"lr": 1}})
+tracker.run.log({{"mine": 1.0}})
+tracker.finish()
+assert "swanlab" not in sys.modules
+"""
+    variables = {"SWANLAB_MODE": variable} if variable else {}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **variables}, check=False
+    )
+    assert done.returncode == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_of_swanlabs_wins_over_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWANLAB_MODE", "disabled")
+    (tmp_path / "swanlab.yaml").write_text("mode: offline\n")
+    tracker = SwanLabTracker("p", log_dir=str(tmp_path / "log"))
+    tracker.start()
+    tracker.log({"loss": 1.0})
+    tracker.finish()
+    assert seen(tracker).values("loss") == [1.0]
 
 
 def test_disabled_it_stores_nothing(make: Make, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ Importing this does not import swanlab; starting a tracker does.
 """
 
 from tracking_swanlab.__about__ import __version__
+from tracking_swanlab.errors import SwanLabLoginError, SwanLabServerError, SwanLabSettingError
 from tracking_swanlab.reader import read_run
-from tracking_swanlab.settings import SwanLabSettingError
 from tracking_swanlab.tracker import SwanLabTracker
 
-__all__ = ["SwanLabSettingError", "SwanLabTracker", "__version__", "read_run"]
+__all__ = [
+    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "SwanLabTracker",
+    "__version__", "read_run",
+]  # fmt: skip

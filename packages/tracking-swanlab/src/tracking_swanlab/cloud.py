@@ -28,10 +28,17 @@ from swanlab.sdk.internal.pkg.client import bootstrap, session
 from swanlab.sdk.internal.pkg.timer import Timer
 
 from tracking_core.delivery.retry import Backoff
-from tracking_core.faults import fault_of
 from tracking_core.rejections import say
+from tracking_swanlab.errors import (
+    OFFLINE,
+    SwanLabLoginError,
+    explained,
+    is_passing,
+    refuse_pages,
+    status_of,
+)
 from tracking_swanlab.run_file import records_of
-from tracking_swanlab.settings import SwanLabSettingError, quiet
+from tracking_swanlab.settings import quiet
 
 __all__ = ["Cloud"]
 
@@ -40,7 +47,6 @@ LONGEST_TURN = 15.0  # seconds, for what one batch sends; more is left after an 
 LONGEST_END = 30.0  # seconds, for sending what is left
 MOST_RECORDS = 5000  # of one round of requests
 HEARTBEAT = 600  # seconds: the library's own
-PASSING = ("server", "login")
 
 _logging_in = threading.Lock()  # the library has one login for the whole process
 
@@ -75,9 +81,21 @@ class Cloud:
         """Make the experiment, or go on with the one that the server has; the filled-in `start`.
 
         Raises:
-            SwanLabSettingError: there is no API key, or the server refuses it.
-            requests.RequestException: the server can't be reached, or fails.
+            SwanLabLoginError: there is no API key, or the server refuses it.
+            SwanLabSettingError: the address, a certificate or a proxy is of no use.
+            SwanLabServerError: the server can't be reached, or fails.
         """
+        try:
+            return self._started(start)
+        except Exception as error:
+            if status_of(error) == 401:
+                self._log_out()
+            better = explained(error, self._settings.api_host)
+            if better is error:
+                raise
+            raise better from error
+
+    def _started(self, start: Any) -> Any:
         with self._calls():
             found = utils.prepare_experiment_start(start)
             self._context.set_online_params(
@@ -124,7 +142,7 @@ class Cloud:
         pause = threading.Event()
         while not self._send(deadline - time.monotonic()) or not self._ended(finish):
             wait = max(0.0, self._not_before - time.monotonic())
-            if time.monotonic() + wait >= deadline or fault_of(self._said()) not in PASSING:
+            if time.monotonic() + wait >= deadline or not is_passing(self._said()):
                 say(
                     f"tracker 'swanlab' could not send all of the run to {self._settings.api_host} "
                     f"({_named(self._said())}). It is whole in its run file: "
@@ -180,31 +198,41 @@ class Cloud:
             self._reject(_key(record), record, f"SwanLab's server would drop it: {error}")
 
     def _dispatched(self, batch: list[Any]) -> list[Any]:
-        """Send `batch`; what of it has to be sent again."""
+        """Send `batch`; what of it has to be sent again.
+
+        What is refused together is sent in halves, down to what the server really refuses.
+        """
         result = self._dispatch(batch)
         again = {id(record) for record in result.remaining_records}
+        refused: list[Any] = []
         error: Exception | None = None
         for failure in result.failures:
             # The library gives up on 401 and 429 as if the records were at fault, and tries forever
             # what fails for a reason that it does not know.
-            if failure.exception is None or fault_of(failure.exception) in PASSING:
+            if failure.exception is None or is_passing(failure.exception):
                 error = failure.exception or error
                 again.update(map(id, failure.records if failure.exception is not None else ()))
             else:
                 again.difference_update(map(id, failure.records))
-            for record in failure.records:
-                if id(record) not in again:
+            given_up = [record for record in failure.records if id(record) not in again]
+            if len(given_up) > 1 and failure.exception is not None:
+                refused += given_up
+            else:
+                for record in given_up:
                     reason = f"SwanLab's server does not take it ({failure.message})"
                     self._reject(_key(record), record, f"{reason}; it is in the run file")
+        middle = len(refused) // 2
+        for half in (refused[:middle], refused[middle:]):
+            again.update(map(id, self._dispatched(half) if half else ()))
         left = [record for record in batch if id(record) in again]
         if left:
-            self._failed(error or ConnectionError("SwanLab's server does not answer"))
+            self._failed(error or self._trouble or ConnectionError("SwanLab does not answer"))
         return left
 
     def _failed(self, error: Exception) -> None:
         first = self._trouble is None
         self._trouble = error
-        if _status(error) == 401:  # the session may have been ended: log in anew
+        if status_of(error) == 401:  # the session may have been ended: log in anew
             self._log_out()
         self._not_before = time.monotonic() + self._backoff.next()
         if first:
@@ -252,24 +280,16 @@ class Cloud:
     def _log_in(self) -> None:
         key, host = self._settings.api_key, self._settings.api_host
         if not key:
-            raise SwanLabSettingError(
+            raise SwanLabLoginError(
                 "tracker 'swanlab' has no API key: run `swanlab login` or set SWANLAB_API_KEY, or "
-                "write run files for `swanlab sync` with mode='offline' or SWANLAB_MODE=offline"
+                f"{OFFLINE}"
             )
         try:
             self._account = client.new(key, host, timeout=LONGEST_ANSWER)
         except AuthenticationError:
             # It says that for every failure. The answer to a second try says what it was.
-            try:
-                ask = bootstrap.login_by_api_key.__wrapped__
-                ask(f"{host.rstrip('/')}/api", key, timeout=LONGEST_ANSWER)
-            except requests.HTTPError as error:
-                if _status(error) in (401, 403):
-                    raise SwanLabSettingError(
-                        f"tracker 'swanlab': {host} refuses the API key: run `swanlab login "
-                        "--relogin` or set SWANLAB_API_KEY, or log with mode='offline'"
-                    ) from error
-                raise
+            ask = bootstrap.login_by_api_key.__wrapped__
+            ask(f"{host.rstrip('/')}/api", key, timeout=LONGEST_ANSWER)
             raise requests.ConnectionError(f"{host} did not answer the login at once") from None
         _bound(self._account._session)
 
@@ -295,6 +315,8 @@ class _Filter(CoreSyncPython):  # type: ignore[misc]  # the library ships no typ
 def _bound(one: Any) -> None:
     for adapter in one.adapters.values():
         adapter.timeout = LONGEST_ANSWER
+    if refuse_pages not in one.hooks["response"]:
+        one.hooks["response"].append(refuse_pages)
 
 
 def _key(record: Any) -> str:
@@ -312,9 +334,5 @@ def _key(record: Any) -> str:
     return str(key)
 
 
-def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
 def _named(error: Exception) -> str:
-    return f"HTTP {_status(error)}" if _status(error) else type(error).__name__
+    return f"HTTP {status_of(error)}" if status_of(error) else type(error).__name__

@@ -73,8 +73,7 @@ class SwanLabRun:
         """Write the start record, once the server has filled it in.
 
         Raises:
-            SwanLabSettingError: there is no API key, or the server refuses it.
-            requests.RequestException: the server can't be reached, or fails.
+            SwanLabLoginError, SwanLabSettingError, SwanLabServerError: as `Cloud.start` does.
         """
         if self._cloud is not None:
             self._start = self._cloud.start(self._start)

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tracking_core.errors import TrackingError
+from tracking_core.faults import NOT_WRITABLE
 from tracking_core.names import escape, shortened
 from tracking_core.records import Plain
+from tracking_swanlab.arguments import PLACES
+from tracking_swanlab.errors import SwanLabSettingError
 
 __all__ = [
-    "SwanLabSettingError",
-    "check_arguments",
     "config_of",
     "fitted_project",
     "fresh_directory",
@@ -25,58 +25,12 @@ __all__ = [
     "resolved",
 ]
 
-# What `swanlab.init` takes, and where the library keeps it.
-_PLACES = {
-    "log_dir": "log_dir",
-    "logdir": "log_dir",
-    "mode": "mode",
-    "workspace": "project.workspace",
-    "public": "project.public",
-    "name": "experiment.name",
-    "experiment_name": "experiment.name",
-    "color": "experiment.color",
-    "description": "experiment.description",
-    "notes": "experiment.description",
-    "job_type": "experiment.job_type",
-    "group": "experiment.group",
-    "tags": "experiment.tags",
-    "id": "run.id",
-    "resume": "run.resume",
-    "parallel": "run.parallel",
-}
-_ELSEWHERE = {
-    "config",  # delivered as the run's first configuration
-    "reinit",  # there is no current run that would have to end
-    "settings",
-}
-TAKEN = {*_PLACES, *_ELSEWHERE}
-
 _PROJECT = re.compile(r"[0-9a-zA-Z_\-+.]")
 LONGEST_PROJECT = 100
 
 _quiet_lock = threading.Lock()
 _quiet_calls = 0
 _was_quiet = False
-
-
-class SwanLabSettingError(TrackingError, ValueError):
-    """An argument, a variable or a file of SwanLab's settings is of no use; the message says why."""
-
-
-def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuse by name what ``swanlab.init`` does not take, or a run of ours can't do.
-
-    Raises:
-        TypeError: an argument is unknown.
-    """
-    unknown = sorted(arguments.keys() - TAKEN)
-    if "project" in unknown:
-        raise TypeError("tracker 'swanlab' has no argument 'project': its run_name is the project")
-    if unknown:
-        raise TypeError(
-            f"tracker 'swanlab' has no argument {', '.join(map(repr, unknown))}: "
-            f"beside run_name it takes {', '.join(sorted(TAKEN))}"
-        )
 
 
 def resolved(run_name: str, arguments: Mapping[str, Any]) -> Any:
@@ -90,8 +44,8 @@ def resolved(run_name: str, arguments: Mapping[str, Any]) -> Any:
 
     given: dict[str, Any] = {"project": {"name": fitted_project(run_name)}, "interactive": False}
     for name, value in arguments.items():
-        if name in _PLACES and value is not None:
-            *parents, last = _PLACES[name].split(".")
+        if name in PLACES and value is not None:
+            *parents, last = PLACES[name].split(".")
             place = given
             for parent in parents:
                 place = place.setdefault(parent, {})
@@ -101,7 +55,11 @@ def resolved(run_name: str, arguments: Mapping[str, Any]) -> Any:
         if arguments.get("settings") is not None:
             settings.merge_settings(arguments["settings"])
         settings.merge_settings(given)
-    except (ValidationError, TypeError) as error:
+    except ValidationError as error:
+        raise SwanLabSettingError(
+            f"tracker 'swanlab': SwanLab refuses {_refused(error)}"
+        ) from error
+    except TypeError as error:
         raise SwanLabSettingError(
             f"tracker 'swanlab': SwanLab refuses its settings: {error}"
         ) from error
@@ -118,11 +76,40 @@ def fitted_project(name: str) -> str:
     return shortened(escape(name, _PROJECT), LONGEST_PROJECT)
 
 
+def _refused(error: Any) -> str:
+    """What a validation of SwanLab's says, in one line."""
+    said = []
+    for one in error.errors():
+        path = ".".join(map(str, one["loc"])) or "its settings"
+        shown = "" if "key" in path else f"={one['input']!r}"
+        variable = f"SWANLAB_{path.replace('.', '_').upper()}"
+        where = f" of {variable}" if variable in os.environ else ""
+        said.append(f"{path}{shown}{where}: {one['msg'].removeprefix('Value error, ')}")
+    return "; ".join(said)
+
+
 def fresh_directory(settings: Any, run_id: str) -> Path:
-    """A new directory for a run, named and placed as the library does it."""
+    """A new directory for a run, named and placed as the library does it.
+
+    Raises:
+        SwanLabSettingError: there is no place for it.
+    """
+    root = Path(settings.log_dir).absolute()
+    try:
+        return _made(root, settings, run_id)
+    except OSError as error:
+        lasting = (FileNotFoundError, NotADirectoryError, FileExistsError)
+        if not (isinstance(error, lasting) or error.errno in NOT_WRITABLE):
+            raise
+        raise SwanLabSettingError(
+            f"tracker 'swanlab' has no place for a run in {os.fspath(root)!r} ({error.strerror}): "
+            'name another directory with SWANLAB_LOG_DIR or init_kwargs={"swanlab": {"log_dir": ...}}'
+        ) from error
+
+
+def _made(root: Path, settings: Any, run_id: str) -> Path:
     from swanlab.sdk.internal.pkg import fs
 
-    root = Path(settings.log_dir).absolute()
     root.mkdir(parents=True, exist_ok=True)
     if not any(root.iterdir()):
         (root / ".gitignore").write_text("*", encoding="utf-8")

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tracking_core.capture import capture_tags
 from tracking_core.config import plain_config
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.tracker import NullTracker, RecordTracker, on_main_process
+from tracking_swanlab import arguments
 from tracking_swanlab import settings as chosen
+from tracking_swanlab.current import say_if_config_is_lost, say_if_there_is_one
+from tracking_swanlab.errors import fault_said
 
 if TYPE_CHECKING:
     from tracking_swanlab.run import SwanLabRun
@@ -42,6 +46,9 @@ class SwanLabTracker(RecordTracker):
 
     def __init__(self, run_name: str, **kwargs: object) -> None:
         super().__init__()
+        arguments.check(kwargs)
+        say_if_there_is_one(run_name)
+        say_if_config_is_lost()
         self.run_name = run_name
         self._kwargs: dict[str, Any] = kwargs
         self._resumed: Mapping[str, Plain] = {}
@@ -75,13 +82,16 @@ class SwanLabTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that ``swanlab.init`` does not have.
-            SwanLabSettingError: SwanLab refuses a setting, or there is no API key.
-            requests.RequestException: the server can't be reached, or fails.
+            SwanLabLoginError: there is no API key, or the server refuses it.
+            SwanLabSettingError: SwanLab refuses a setting, there is no place for the run's files, or
+                the server's address, its certificate or a proxy is of no use.
+            SwanLabServerError: the server can't be reached, or fails.
         """
         if self._run is not None:
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
-        chosen.check_arguments(self._kwargs)
+        self._disabled = arguments.is_disabled(self._kwargs)
+        if self._disabled:
+            return
         with chosen.quiet():
             settings = chosen.resolved(self.run_name, self._kwargs)
         self._disabled = settings.mode == "disabled"
@@ -145,7 +155,8 @@ class SwanLabTracker(RecordTracker):
         Before `start` that of the run which it then begins, in a directory that is made here;
         nothing if arguments or variables say which run it is.
         """
-        if not (self._identity or self._resumed or self._begun):
+        known = self._identity or self._resumed or self._begun
+        if not known and not arguments.is_disabled(self._kwargs):
             with chosen.quiet():
                 settings = chosen.resolved(self.run_name, self._kwargs)
             named = settings.run.id or settings.run.resume == "must"
@@ -177,6 +188,9 @@ class SwanLabTracker(RecordTracker):
             if run is None:
                 return
             run.finish(status, time.time() if self._ended_at is None else self._ended_at)
+
+    def fault(self, error: BaseException) -> Fault:
+        return fault_said(error) or super().fault(error)
 
     def _running(self) -> SwanLabRun:
         if self._run is None:

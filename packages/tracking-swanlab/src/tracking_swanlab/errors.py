@@ -1,0 +1,175 @@
+"""What goes wrong between here and SwanLab's server, and what a person can do about it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tracking_core.errors import TrackingError
+from tracking_core.faults import Fault, fault_of
+
+if TYPE_CHECKING:  # importing it takes a while, and most runs meet none of this
+    import requests
+
+__all__ = [
+    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained", "fault_said", "is_passing",
+    "refuse_pages", "status_of",
+]  # fmt: skip
+
+OFFLINE = "write run files for `swanlab sync` with mode='offline' or SWANLAB_MODE=offline"
+VENDOR = "swanlab.cn"
+NO_ADDRESS = ("InvalidSchema", "MissingSchema", "InvalidURL", "LocationParseError")
+GONE = frozenset({404, 409, 410})
+# Not that nobody can say for now.
+NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+class SwanLabSettingError(TrackingError, ValueError):
+    """An argument, a variable, a file of SwanLab's settings or a directory is of no use."""
+
+
+class SwanLabLoginError(TrackingError, PermissionError):
+    """There is no API key, or the server does not let it in (`SwanLabTracker.start`).
+
+    It is tried again: a login can be repaired while a training goes on.
+    """
+
+
+class SwanLabServerError(TrackingError, ConnectionError):
+    """The server can't be reached, or says no.
+
+    Attributes:
+        status_code: of HTTP; None where there was no answer, or one of somebody else.
+    """
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error of the library's carries."""
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error of a request says nothing about what was sent: it is sent again later.
+
+    Of the faults of the run that holds for an answer of the server's: the experiment may have been
+    deleted, and what is not sent lies in the run file.
+    """
+    if isinstance(error, SwanLabLoginError):
+        return True
+    fault = fault_of(error)
+    return fault in ("server", "login") or (fault == "run" and status_of(error) in GONE)
+
+
+def fault_said(error: BaseException) -> Fault | None:
+    """The fault that one of this module's errors stands for; None for any other error."""
+    if isinstance(error, SwanLabLoginError):
+        return "login"
+    return "setup" if isinstance(error, SwanLabSettingError) else None
+
+
+def refuse_pages(response: requests.Response, *_: Any, **__: Any) -> None:
+    """A hook of ``requests``: a page for people is no answer of SwanLab's, whatever its status.
+
+    Raises:
+        requests.ConnectionError: it is one. The library would take it for success.
+    """
+    if _holds_page(response):
+        import requests
+
+        raise requests.ConnectionError(
+            f"{_host(response.url)} answers with a page for people (HTTP {response.status_code}): "
+            "is a login page of the network in between?"
+        )
+
+
+def _holds_page(response: Any) -> bool:
+    kind = str(response.headers.get("Content-Type", "")).lower()
+    return "text/html" in kind and bool(response.content) and response.status_code not in (401, 407)
+
+
+def _is_page(error: BaseException) -> bool:
+    response = getattr(error, "response", None)
+    return response is not None and _holds_page(response)
+
+
+def explained(error: Exception, host: str) -> Exception:
+    """The error to raise in the place of `error`, which kept a run from beginning on the server."""
+    if isinstance(error, TrackingError):
+        return error
+    begun = f"tracker 'swanlab' could not begin a run on {host}"
+    named = VENDOR not in host
+    status = status_of(error)
+    for cause in _causes(error):
+        if type(cause).__name__ == "ProxyError":
+            return SwanLabSettingError(
+                f"{begun}: the proxy does not let it through; see to HTTPS_PROXY and HTTP_PROXY, or "
+                f"take the host out of it with NO_PROXY ({_reason(error)})"
+            )
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return SwanLabSettingError(
+                f"{begun}: its certificate is not trusted; let REQUESTS_CA_BUNDLE name a file with "
+                f"the certificate of who signed it ({_reason(error)})"
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            return SwanLabSettingError(
+                f"{begun}: it speaks no TLS; SWANLAB_API_HOST has to begin with http://"
+            )
+        if isinstance(cause, socket.gaierror) and cause.errno in NO_SUCH_NAME and named:
+            return SwanLabSettingError(
+                f"{begun}: there is no such host; see to SWANLAB_API_HOST ({_reason(error)})"
+            )
+        if type(cause).__name__ in NO_ADDRESS:
+            return SwanLabSettingError(f"{begun}: SWANLAB_API_HOST is no address ({cause})")
+        if type(cause).__name__ == "JSONDecodeError" or _is_page(cause):
+            return SwanLabServerError(
+                f"{begun}: it answers with a page for people{f' (HTTP {status})' if status else ''}: "
+                "is a login page of the network in between, or does SWANLAB_API_HOST name something "
+                "else?"
+            )
+    if status in (404, 405) and "/login/" in str(error):
+        return SwanLabSettingError(
+            f"{begun}: nobody can log in there (HTTP {status}); does SWANLAB_API_HOST name something else?"
+        )
+    if status in (401, 403):
+        return SwanLabLoginError(
+            f"tracker 'swanlab': {host} does not let this login in or write there; run `swanlab "
+            f"login --relogin` or set SWANLAB_API_KEY, see to `workspace`, or {OFFLINE}"
+        )
+    if status is not None:
+        return SwanLabServerError(f"{begun}: HTTP {status} ({error})", status)
+    if fault_of(error) == "server":
+        return SwanLabServerError(f"{begun}: {_reason(error)}")
+    return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error`, and what lies in it or before it: ``requests`` puts one error into another."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            inner = getattr(cause, "reason", None), cause.__cause__, cause.__context__
+            waiting += [*cause.args, *inner]
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of what an error says: the outer ones repeat it, in more words."""
+    last = error
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and str(cause):
+            last = cause
+    return str(last) or type(last).__name__
+
+
+def _host(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
