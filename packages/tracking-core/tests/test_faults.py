@@ -112,6 +112,9 @@ FAULTS: dict[Fault, list[BaseException]] = {
     ],
     "setup": [
         ssl.SSLCertVerificationError(),
+        ConnectionError(ConnectionError("pool", ssl.SSLCertVerificationError("self-signed"))),
+        urllib.error.URLError(ssl.SSLCertVerificationError("self-signed")),
+        caused(ConnectionError("no server"), ssl.SSLCertVerificationError("self-signed")),
         PermissionError(errno.EACCES, "Permission denied"),
         OSError(errno.EROFS, "Read-only file system"),
         ImportError(),

@@ -315,7 +315,7 @@ def test_an_experiment_that_the_server_refuses_is_begun_later(
     [
         ("http://127.0.0.1:9", "server", "could not begin a run on http://127.0.0.1:9: .*refused"),
         ("ftp://127.0.0.1:9", "setup", "SWANLAB_API_HOST is no address"),
-        ("https://HERE", "setup", "speaks no TLS; SWANLAB_API_HOST has to begin with http://"),
+        ("https://HERE", "setup", "speaks no TLS: SWANLAB_API_HOST has to begin with http://"),
         ("http://a..b", "setup", "SWANLAB_API_HOST"),
     ],
 )
@@ -366,7 +366,7 @@ def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
     tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
     fault, message = failed(tracker)
     assert fault == "setup"
-    assert "is not trusted; let REQUESTS_CA_BUNDLE name" in message
+    assert "is not trusted: let REQUESTS_CA_BUNDLE name" in message
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     begins(tracker, server, tmp_path)
 

@@ -180,7 +180,11 @@ def test_nobody_waits_for_a_key_at_the_end(
 @pytest.mark.parametrize(
     ("url", "fault", "said"),
     [
-        ("http://127.0.0.1:9", "server", "nobody answers at http://127.0.0.1:9, which WANDB_BASE"),
+        (
+            "http://127.0.0.1:9",
+            "server",
+            "on http://127.0.0.1:9, which WANDB_BASE_URL names: nobody answers",
+        ),
         ("ftp://127.0.0.1:9", "setup", "base_url='ftp://127.0.0.1:9' of WANDB_BASE_URL"),
         ("127.0.0.1:9", "setup", "base_url='127.0.0.1:9' of WANDB_BASE_URL"),
         ("https://HERE", "setup", "speaks no TLS: WANDB_BASE_URL has to begin with http://"),
@@ -211,7 +215,7 @@ def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     fault, message = failed(make())
     assert fault == "setup"
-    assert re.search("the proxy 127.0.0.1:9 does not answer: see to HTTPS_PROXY.*NO_PROXY", message)
+    assert re.search("the proxy does not let it through: see to HTTPS_PROXY.*NO_PROXY", message)
 
 
 def test_no_proxy_is_asked_for_this_machine(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 from tracking_core.errors import UnfitValueError
+from tracking_core.network import causes
 
 __all__ = ["Fault", "fault_of", "fault_of_start", "is_lasting"]
 
@@ -67,6 +68,9 @@ def fault_of(error: BaseException) -> Fault:
     Looks at the status code that HTTP libraries and their users put on their errors, at the type
     and its bases, and at what the error was raised from.
     """
+    # Libraries wrap it in errors that read like one of a connection that was lost.
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
+        return "setup"
     for cause in _chain(error):
         fault = _fault_by_itself(cause)
         if fault is not None:
@@ -111,8 +115,6 @@ def _fault_by_itself(error: BaseException) -> Fault | None:
     # A page where an answer should be: something else than the tracker's server has said it.
     if isinstance(error, json.JSONDecodeError):
         return "server"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "setup"
     if isinstance(error, ImportError):
         return "setup"
     if isinstance(error, OSError):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tracking_core.errors import TrackingError
 from tracking_core.faults import Fault, fault_of
+from tracking_core.network import causes, reason_of, remedy_of
 
 if TYPE_CHECKING:  # importing it takes a while, and most runs meet none of this
     import requests
 
 __all__ = [
-    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained", "fault_said", "is_passing",
-    "refuse_pages", "status_of",
+    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained", "fault_said",
+    "is_passing", "refuse_pages", "status_of",
 ]  # fmt: skip
 
 OFFLINE = "write run files for `swanlab sync` with mode='offline' or SWANLAB_MODE=offline"
+ADDRESS = "SWANLAB_API_HOST"
 VENDOR = "swanlab.cn"
-NO_ADDRESS = ("InvalidSchema", "MissingSchema", "InvalidURL", "LocationParseError")
 GONE = frozenset({404, 409, 410})
-# Not that nobody can say for now.
-NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class SwanLabSettingError(TrackingError, ValueError):
@@ -61,7 +57,7 @@ def is_passing(error: BaseException) -> bool:
     Of the faults of the run that holds for an answer of the server's: the experiment may have been
     deleted, and what is not sent lies in the run file.
     """
-    if isinstance(error, SwanLabLoginError):
+    if isinstance(error, SwanLabLoginError) or remedy_of(error, ADDRESS):
         return True
     fault = fault_of(error)
     return fault in ("server", "login") or (fault == "run" and status_of(error) in GONE)
@@ -104,29 +100,11 @@ def explained(error: Exception, host: str) -> Exception:
     if isinstance(error, TrackingError):
         return error
     begun = f"tracker 'swanlab' could not begin a run on {host}"
-    named = VENDOR not in host
     status = status_of(error)
-    for cause in _causes(error):
-        if type(cause).__name__ == "ProxyError":
-            return SwanLabSettingError(
-                f"{begun}: the proxy does not let it through; see to HTTPS_PROXY and HTTP_PROXY, or "
-                f"take the host out of it with NO_PROXY ({_reason(error)})"
-            )
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return SwanLabSettingError(
-                f"{begun}: its certificate is not trusted; let REQUESTS_CA_BUNDLE name a file with "
-                f"the certificate of who signed it ({_reason(error)})"
-            )
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-            return SwanLabSettingError(
-                f"{begun}: it speaks no TLS; SWANLAB_API_HOST has to begin with http://"
-            )
-        if isinstance(cause, socket.gaierror) and cause.errno in NO_SUCH_NAME and named:
-            return SwanLabSettingError(
-                f"{begun}: there is no such host; see to SWANLAB_API_HOST ({_reason(error)})"
-            )
-        if type(cause).__name__ in NO_ADDRESS:
-            return SwanLabSettingError(f"{begun}: SWANLAB_API_HOST is no address ({cause})")
+    remedy = remedy_of(error, ADDRESS, certificates="REQUESTS_CA_BUNDLE", chosen=VENDOR not in host)
+    if remedy:
+        return SwanLabSettingError(f"{begun}: {remedy} ({reason_of(error)})")
+    for cause in causes(error):
         if type(cause).__name__ == "JSONDecodeError" or _is_page(cause):
             return SwanLabServerError(
                 f"{begun}: it answers with a page for people{f' (HTTP {status})' if status else ''}: "
@@ -145,30 +123,8 @@ def explained(error: Exception, host: str) -> Exception:
     if status is not None:
         return SwanLabServerError(f"{begun}: HTTP {status} ({error})", status)
     if fault_of(error) == "server":
-        return SwanLabServerError(f"{begun}: {_reason(error)}")
+        return SwanLabServerError(f"{begun}: {reason_of(error)}")
     return error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error`, and what lies in it or before it: ``requests`` puts one error into another."""
-    seen: set[int] = set()
-    waiting: list[Any] = [error]
-    while waiting:
-        cause = waiting.pop(0)
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            inner = getattr(cause, "reason", None), cause.__cause__, cause.__context__
-            waiting += [*cause.args, *inner]
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost of what an error says: the outer ones repeat it, in more words."""
-    last = error
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and str(cause):
-            last = cause
-    return str(last) or type(last).__name__
 
 
 def _host(url: str) -> str:

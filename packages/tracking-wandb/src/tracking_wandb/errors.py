@@ -14,7 +14,7 @@ from tracking_core.errors import TrackingError
 from tracking_core.faults import Fault
 
 __all__ = [
-    "OFFLINE", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
+    "ADDRESS", "OFFLINE", "VENDOR", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
     "fault_said",
 ]  # fmt: skip
 
@@ -45,6 +45,8 @@ _FAULTS: dict[type[TrackingError], Fault] = {
     WandBRunError: "run",
 }
 
+ADDRESS = "WANDB_BASE_URL"
+VENDOR = "wandb.ai"
 OFFLINE = "log offline with WANDB_MODE=offline"
 
 _STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")
