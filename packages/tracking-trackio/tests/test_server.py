@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
+import ssl
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,15 +15,14 @@ import httpx
 import numpy
 import pytest
 
-from tracking_core import Artifact, Image, Tracking
+from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.capture import capture
-from tracking_core.faults import fault_of
+from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, TrackerConformance, pixels_of, refusing
 from tracking_core.tracker import GeneralTracker
 from tracking_trackio import (
     TrackioServerError,
-    TrackioSettingError,
     TrackioTracker,
     read_run,
 )
@@ -28,6 +30,7 @@ from tracking_trackio import (
     server as client,
 )
 
+from .proxy import Proxy
 from .server import TOKEN, Server
 from .test_conformance import LANDS
 
@@ -72,6 +75,13 @@ def records(folder: Path) -> list[Record]:
         {"loss": 0.5, "nan": math.nan, "note": "text", "i": picture, "m": Artifact(model, "models")}
     )
     return [Config({"lr": 0.1}, NOW), Tags({"a": None}, NOW), Log(values, 1, 1, NOW)]
+
+
+def failed(tracker: TrackioTracker) -> tuple[Fault, str]:
+    """Whose fault it is that `tracker` does not start, and what it says."""
+    with pytest.raises(Exception, match="rackio") as raised:
+        tracker.start()
+    return fault_of_start(tracker.fault(raised.value), raised.value), str(raised.value)
 
 
 def read(tracker: TrackioTracker, folder: Path) -> Any:
@@ -185,7 +195,8 @@ def test_a_server_that_says_no_for_now_is_tried_again(
             for call in calls:
                 with pytest.raises((OSError, TrackioServerError)) as refused:
                     call()
-                assert fault_of(refused.value) in ("server", "login"), (status, refused.value)
+                fault = tracker.fault(refused.value)
+                assert fault == ("login" if status == 401 else "server"), (status, refused.value)
     server.start()
     wait_for(server)
     tracker.deliver(records(tmp_path))
@@ -199,16 +210,189 @@ def test_a_wrong_token_is_said_to_be_one_and_is_no_fault_of_the_rows(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACKIO_WRITE_TOKEN", "another")
-    with pytest.raises(TrackioServerError, match="write_token") as raised:
-        TrackioTracker("token").start()
-    assert fault_of(raised.value) in ("server", "login")
-    assert "another" not in str(raised.value)
+    fault, message = failed(TrackioTracker("token"))
+    assert fault == "login"
+    assert "write_token" in message
+    assert "another" not in message
     monkeypatch.delenv("TRACKIO_WRITE_TOKEN")
-    with pytest.raises(TrackioSettingError, match="set TRACKIO_WRITE_TOKEN"):
-        TrackioTracker("token").start()
+    fault, message = failed(TrackioTracker("token"))
+    assert fault == "login"
+    assert "set TRACKIO_WRITE_TOKEN" in message
     tracker = TrackioTracker("token", server_url=f"{address}?write_token=a%20token")
     tracker.start()
     assert "token=" not in str(tracker.identity())
+
+
+# --- what stands between ---
+
+
+@pytest.fixture
+def proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        monkeypatch.setenv("TRACKIO_SERVER_URL", proxy.url)
+        monkeypatch.setenv("TRACKIO_WRITE_TOKEN", TOKEN)
+        yield proxy
+
+
+def noise(size: int) -> Image:
+    """A picture whose file is about as large as its pixels."""
+    return Image(numpy.random.default_rng(size).integers(0, 256, (size, size, 3), "uint8"))
+
+
+def test_a_picture_that_is_too_large_costs_itself_and_nothing_else(
+    proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.largest = 50_000
+    tracker = TrackioTracker("too large")
+    tracker.start()
+    small, large = noise(16), noise(200)
+    with pytest.warns(TrackingWarning, match=r"'i'.*LoggedImage.*HTTP 413.*client_max_body_size"):
+        tracker.deliver([Log(capture({"i": large, "m": 1.0})[0], 1, 1, NOW)])
+    tracker.deliver([Log(capture({"m": 2.0, "i": small})[0], 2, 2, NOW)])
+    assert len(proxy.refused) == 1  # it is not sent again before each row that follows
+    with pytest.warns(TrackingWarning, match="'list/1'"):
+        tracker.deliver([Log(capture({"list": [small, large, small]})[0], 3, 3, NOW)])
+    tracker.finish()
+    seen = read(tracker, tmp_path)
+    assert seen.values("m") == [1.0, 2.0]
+    assert [point.step for point in seen.points("i")] == [2]
+    assert len(seen.values("list")[0]) == 2
+    assert sum(tracker.rejections.counts.values()) == 2
+
+
+def test_many_small_pictures_go_in_requests_that_are_small_enough(
+    proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.largest = 50_000
+    tracker = TrackioTracker("many")
+    tracker.start()
+    rows = [Log(capture({"i": noise(40 + step)})[0], step, step, NOW + step) for step in range(40)]
+    tracker.deliver(rows)
+    assert [point.step for point in read(tracker, tmp_path).points("i")] == list(range(40))
+    assert tracker.rejections.counts == {}
+
+
+def test_a_file_that_is_too_large_costs_itself(proxy: Proxy, tmp_path: Path) -> None:
+    proxy.largest = 50_000
+    model = tmp_path / "model.bin"
+    model.write_bytes(os.urandom(100_000))
+    tracker = TrackioTracker("large file")
+    tracker.start()
+    with pytest.warns(TrackingWarning, match=r"'model'.*\(100000 bytes\): HTTP 413"):
+        tracker.deliver([Log(capture({"model": Artifact(model), "m": 1.0})[0], 1, 1, NOW)])
+    assert read(tracker, tmp_path).values("m") == [1.0]
+
+
+def test_rows_that_are_too_large_together_are_no_row_s_fault(proxy: Proxy, tmp_path: Path) -> None:
+    proxy.largest = 20_000
+    tracking = Tracking("trackio", tmp_path / "runs", delivery="thread")
+    tracking.init_trackers("rows", init_kwargs={"trackio": {"name": "r"}})
+    for step in range(200):
+        tracking.log({"m": float(step), "text": "x" * (30_000 if step == 7 else 100)}, step=step)
+    with pytest.warns(TrackingWarning, match="refused 1 records for good"):
+        tracking.end_training(timeout=60)
+    seen = Seen(read_run("rows", "r", download_to=tmp_path))
+    assert seen.values("m") == [float(step) for step in range(200) if step != 7]
+    assert tracking.run_dir is not None
+    (letter,) = tracking.run_dir.glob("*/dead/*")
+    assert "the largest part is 'text'" in letter.read_text()
+
+
+@pytest.mark.parametrize("status", [200, 403, 404, 502])
+def test_a_page_for_people_is_no_answer(proxy: Proxy, tmp_path: Path, status: int) -> None:
+    tracker = TrackioTracker("page")
+    proxy.page = status
+    fault, message = failed(tracker)
+    assert fault == "server"
+    assert "a page for people" in message
+    proxy.page = 0
+    tracker.start()
+    proxy.page = status
+    for call in (lambda: tracker.deliver(records(tmp_path)), tracker.finish):
+        with pytest.raises(ConnectionError, match="a page for people") as refused:
+            call()
+        assert tracker.fault(refused.value) == "server"
+    proxy.page = 0
+    tracker.deliver(records(tmp_path))
+    tracker.finish()
+    assert read(tracker, tmp_path).values("loss") == [0.5]
+
+
+def test_what_does_not_answer_as_trackio_does_is_another_server(
+    proxy: Proxy, tmp_path: Path
+) -> None:
+    tracker = TrackioTracker("another")
+    proxy.page, proxy.kind = 200, "application/json"
+    fault, message = failed(tracker)
+    assert fault == "setup"
+    assert "is no Trackio server: it answers 200 for /version; see to server_url" in message
+    proxy.page = 0
+    tracker.start()
+    proxy.page = 200
+    with pytest.raises(ConnectionError, match="does not answer as a Trackio server") as refused:
+        tracker.deliver(records(tmp_path))
+    assert tracker.fault(refused.value) == "server"
+    proxy.page = 0
+    tracker.deliver(records(tmp_path))
+    assert read(tracker, tmp_path).values("loss") == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault", "said"),
+    [
+        ("http://127.0.0.1:9", "server", "finds no Trackio server at http://127.0.0.1:9"),
+        (
+            "https://HERE",
+            "setup",
+            "speaks no TLS: server_url (TRACKIO_SERVER_URL) has to begin with",
+        ),
+        ("http://a..b", "setup", "server_url (TRACKIO_SERVER_URL)"),
+    ],
+)
+def test_an_address_of_no_use_is_named(
+    address: str, monkeypatch: pytest.MonkeyPatch, url: str, fault: Fault, said: str
+) -> None:
+    monkeypatch.setenv("TRACKIO_SERVER_URL", url.replace("HERE", address.split("/")[-1]))
+    found, message = failed(TrackioTracker("address"))
+    assert (found, said in message) == (fault, True), message
+
+
+def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://trackio.invalid")
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", TOKEN)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    fault, message = failed(TrackioTracker("proxy"))
+    assert fault == "setup"
+    assert "the proxy does not let it through: see to HTTPS_PROXY" in message
+
+
+def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here, which makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+            "-out", str(certificate),
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    proxy.encrypt(context)
+    monkeypatch.setenv("TRACKIO_SERVER_URL", proxy.url)
+    tracker = TrackioTracker("certificate")
+    fault, message = failed(tracker)
+    assert fault == "setup"
+    assert "is not trusted: let SSL_CERT_FILE name" in message
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tracker.start()
+    tracker.deliver(records(tmp_path)[:1])
+    tracker.finish()
 
 
 def test_identity_leads_back_to_the_server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +408,11 @@ def test_identity_leads_back_to_the_server(address: str, monkeypatch: pytest.Mon
 
 
 def test_another_server_is_said_to_be_none(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    with pytest.raises(TrackioServerError, match="elsewhere is no Trackio server"):
-        TrackioTracker("p", server_url=f"{address}/elsewhere").start()
+    """Trackio's own server has its page at every address that it does not know."""
+    fault, message = failed(TrackioTracker("p", server_url=f"{address}/elsewhere"))
+    assert fault == "server"
+    assert "elsewhere answers with a page for people" in message
+    assert "TRACKIO_SERVER_URL" in message
 
 
 def test_the_dashboard_gets_what_it_draws(address: str, server: Server, tmp_path: Path) -> None:

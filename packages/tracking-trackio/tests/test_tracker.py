@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from trackio.sqlite_storage import SQLiteStorage
 from tracking_core import Artifact, Audio, Histogram, Image, Table, Tracking, TrackingWarning, Video
 from tracking_core.capture import capture
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.faults import fault_of
+from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.names import unescape
 from tracking_core.records import Config, End, Log, LoggedImage, LoggedVideo, Record, Tags
 from tracking_core.testing import Seen, pixels_of
@@ -117,31 +118,102 @@ def test_the_constructor_is_that_of_accelerate() -> None:
         tracker.run  # noqa: B018  # reading it is what is tested
 
 
-def test_an_argument_that_init_does_not_have_is_named(project: str) -> None:
-    with pytest.raises(TypeError, match=r"'trackio' has no argument 'entity', 'mode': .* takes .*"):
-        TrackioTracker(project, entity="me", mode="offline", name="n").start()
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"entity": "me", "name": "n"}, r"'trackio' has no argument 'entity': trackio\.init takes"),
+        ({"nam": "me"}, r"no argument 'nam': did you mean 'name'\? trackio\.init takes"),
+        ({"private": True}, r"does not take 'private': .* make it once with .*private=\.\.\."),
+        ({"bucket_id": "b"}, "does not take 'bucket_id'"),
+        ({"settings": {}}, "does not take 'settings'"),
+    ],
+)
+def test_what_can_not_work_is_refused_when_it_is_constructed(
+    kwargs: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        TrackioTracker("p", **kwargs)
 
 
-def test_every_argument_of_init_is_taken() -> None:
-    assert inspect.signature(trackio.init).parameters.keys() - {"project"} <= INIT_TAKES
+def test_every_argument_of_init_is_taken_or_refused_by_name() -> None:
+    parameters = inspect.signature(trackio.init).parameters
+    taken = {name for name in parameters if name != "project"}
+    assert taken <= INIT_TAKES
+    TrackioTracker("p", **{name: parameters[name].default for name in taken})
 
 
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
-        ({"resume": "must"}, "finds no run named None"),
-        ({"resume": "must", "name": "gone"}, "finds no run named 'gone'.*resume='allow'"),
-        ({"resume": "yes"}, "takes resume='never', 'allow', 'must', not 'yes'"),
+        ({"resume": "yes"}, r"can't take resume='yes': it is one of 'allow', 'must', 'never'"),
+        ({"resume": "alow"}, r"did you mean 'allow'\?"),
         ({"server_url": "ftp://me:secret@host"}, "'ftp://host': server_url begins with http"),
-        ({"server_url": "http://127.0.0.1:9"}, "without a write token: set TRACKIO_WRITE_TOKEN"),
         ({"space_id": "name"}, "space_id='<user>/name'"),
     ],
 )
+def test_so_is_a_value_of_no_use(kwargs: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TrackioTracker("p", **kwargs)
+
+
+def failed(tracker: TrackioTracker) -> tuple[Fault, str]:
+    """Whose fault it is that `tracker` does not start, and what it says."""
+    with pytest.raises(Exception, match="tracker 'trackio'") as raised:
+        tracker.start()
+    return fault_of_start(tracker.fault(raised.value), raised.value), str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "fault", "said"),
+    [
+        ({"resume": "must"}, "setup", "finds no run named None"),
+        (
+            {"resume": "must", "name": "gone"},
+            "setup",
+            "finds no run named 'gone'.*resume='allow'",
+        ),
+        (
+            {"server_url": "http://127.0.0.1:9"},
+            "login",
+            "without a write token: set TRACKIO_WRITE_TOKEN",
+        ),
+    ],
+)
 def test_settings_of_no_use_are_named_with_a_remedy(
-    project: str, kwargs: dict[str, Any], said: str
+    project: str, kwargs: dict[str, Any], fault: Fault, said: str
 ) -> None:
-    with pytest.raises(TrackioSettingError, match=said):
-        TrackioTracker(project, **kwargs).start()
+    found, message = failed(TrackioTracker(project, **kwargs))
+    assert found == fault
+    assert re.search(said, message), message
+
+
+@pytest.mark.parametrize("directory", ["/proc/nothing", "a file"])
+def test_a_directory_of_no_use_is_named(tmp_path: Path, directory: str) -> None:
+    (tmp_path / "a file").write_text("")
+    script = """if True:
+        from tracking_core.faults import fault_of_start
+        from tracking_trackio import TrackioTracker
+        tracker = TrackioTracker("p")
+        try:
+            tracker.start()
+        except Exception as error:
+            print(fault_of_start(tracker.fault(error), error), error)
+    """
+    said = in_another_process(script, TRACKIO_DIR=str(tmp_path / directory))
+    assert re.match("setup tracker 'trackio' can't use its directory .*TRACKIO_DIR", said), said
+
+
+def test_a_database_that_is_broken_blames_no_row(make: Make, project: str) -> None:
+    tracker = make()
+    tracker.finish()
+    path = SQLiteStorage.get_project_db_path(native_project(tracker))
+    for leftover in Path(path).parent.glob(f"{Path(path).name}-*"):
+        leftover.unlink()
+    Path(path).write_bytes(b"no database" * 1000)
+    fault, message = failed(TrackioTracker(project))
+    assert fault == "setup"
+    assert re.search(r"not a database.*TRACKIO_DIR", message), message
+    Path(path).unlink()
 
 
 def test_the_address_of_a_space() -> None:
@@ -154,8 +226,9 @@ def test_a_space_without_a_token_is_refused_and_never_asked_for(
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(TrackioSettingError, match="set HF_TOKEN"):
-        TrackioTracker(project, space_id="user/space").start()
+    fault, message = failed(TrackioTracker(project, space_id="user/space"))
+    assert fault == "login"
+    assert "set HF_TOKEN" in message
 
 
 def test_a_second_start_and_what_comes_before_or_after_a_run(make: Make, project: str) -> None:
@@ -178,7 +251,8 @@ def test_trackios_current_run_is_left_alone(
 ) -> None:
     theirs: Any = trackio.init(names.project_name(project), name="theirs", auto_log_cpu=False)
     capfd.readouterr()
-    tracker = make(name="ours")
+    with pytest.warns(TrackingWarning, match=rf"own.*{project}.*beside the run 'theirs'"):
+        tracker = make(name="ours")
     trackio.log({"m": 1.0})
     tracker.log({"m": 2.0})
     tracker.finish()

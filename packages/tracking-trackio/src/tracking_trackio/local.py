@@ -106,6 +106,11 @@ class LocalStore:
             os.replace(partial, target)
         return target.relative_to(MEDIA_DIR).as_posix()
 
+    def send_media(self) -> Mapping[str, str]:
+        return {}
+
+    def forget_media(self) -> None: ...
+
     def keep_files(self, run: RunId, artifact: str, type: str, files: Mapping[str, str]) -> int:
         from trackio import cas
 

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -38,8 +38,9 @@ from tracking_core.records import (
 )
 from tracking_trackio.card import INTEGERS, number_or_text, storable, unchanged
 from tracking_trackio.names import NOTES, key_of, metric_name
+from tracking_trackio.store import TooLargeError
 
-__all__ = ["Fetch", "Keep", "columns", "digest", "values"]
+__all__ = ["Fetch", "Keep", "columns", "digest", "values", "without"]
 
 TEXT = "trackio.markdown"
 IMAGE = "trackio.image"
@@ -137,10 +138,23 @@ def digest(step: int, wall_time: float, row: Mapping[str, Any]) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def without(row: dict[str, Any], paths: Container[str]) -> dict[str, str]:
+    """Take the media at `paths` out of a row; of each, its kind by its key."""
+    gone: dict[str, str] = {}
+    for name, column in list(row.items()):
+        if isinstance(column, dict) and column.get("file_path") in paths:
+            about = json.loads(column.get(ABOUT) or "{}")
+            gone[name] = str(about.get("kind", "medium"))
+            del row[name]
+    for key, names in row.get(NOTES, {}).get("lists", {}).items():
+        row[NOTES]["lists"][key] = [name for name in names if name not in gone]
+    return {key_of(name): kind for name, kind in gone.items()}
+
+
 def _put(row: dict[str, Any], key: str, name: str, value: Any, keep: Keep, reject: Reject) -> None:
     try:
         row[name] = _column(key, value, keep)
-    except (_DamagedError, Unkept) as error:
+    except (_DamagedError, TooLargeError, Unkept) as error:
         reject(key, value, str(error))
 
 

@@ -12,12 +12,10 @@ from tracking_core.records import Plain
 from tracking_trackio import names
 from tracking_trackio.local import LocalStore
 from tracking_trackio.server import ServerStore
-from tracking_trackio.settings import TrackioSettingError, Where, without_secrets
+from tracking_trackio.settings import RESUME, TrackioSettingError, Where, without_secrets
 from tracking_trackio.store import RunId, Store
 
 __all__ = ["card", "found", "last_step", "made", "opened", "store"]
-
-RESUME = ("never", "allow", "must")
 
 
 def store(kwargs: Mapping[str, Any], identity: Mapping[str, Plain]) -> tuple[Where, Store]:

@@ -8,13 +8,15 @@ is the delivery lane's business.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tracking_trackio.settings import Where
-from tracking_trackio.store import Row, RunId, TrackioServerError
+from tracking_core.network import proxy_for, reason_of, remedy_of
+from tracking_trackio.settings import ADDRESS, TrackioSettingError, Where
+from tracking_trackio.store import Row, RunId, TooLargeError, TrackioServerError
 
 __all__ = ["ServerStore"]
 
@@ -45,6 +47,7 @@ class ServerStore:
         self._space_id = where.space_id
         self._hf_token = where.hf_token
         self._media: dict[str, _Medium] = {}
+        self._files_at_once = FILES_AT_ONCE
         self._media_dir: str | None = None
         headers = {"X-Trackio-Write-Token": where.write_token or ""}
         if where.hf_token:
@@ -58,19 +61,26 @@ class ServerStore:
         self._check()
 
     def _check(self) -> None:
-        response = self._request("GET", "version")
         try:
-            known = "api_version" in response.json()
-        except (ValueError, TypeError):
-            known = False
-        if response.status_code != 200 or not known:
-            self.close()
-            remedy = f"; make it once: trackio.init('...', space_id={self._space_id!r})"
-            raise TrackioServerError(
-                f"{self._name} is no Trackio server: it answers {response.status_code} for "
-                f"/version{remedy if self._space_id else ''}",
-                response.status_code if response.status_code != 200 else 404,
+            response = self._request("GET", "version")
+            try:
+                known = "api_version" in response.json()
+            except (ValueError, TypeError):
+                known = False
+            if response.status_code == 200 and known:
+                return
+            self._refuse_page(response)
+            said = (
+                f"{self._name} is no Trackio server: it answers {response.status_code} for /version"
             )
+            if self._space_id:
+                said += f"; make it once: trackio.init('...', space_id={self._space_id!r})"
+            if response.status_code == 200:
+                raise TrackioSettingError(f"tracker 'trackio': {said}; see to {ADDRESS}")
+            raise TrackioServerError(said, response.status_code)
+        except BaseException:
+            self.close()
+            raise
 
     # --- the store ---
 
@@ -83,7 +93,6 @@ class ServerStore:
 
     def append(self, run: RunId, rows: Sequence[Row], config: Mapping[str, Any] | None) -> None:
         """One request. A server has no place for a row's wall time, so it is a column."""
-        self._send_media()
         first = {"project": run.project, "run": run.name, "run_id": run.id}
         logs: list[dict[str, Any]] = [
             {
@@ -96,13 +105,46 @@ class ServerStore:
             for row in rows
         ]
         logs[0]["config"] = config
-        self._ask("bulk_log", logs=logs, hf_token=self._hf_token)
+        try:
+            self._ask("bulk_log", logs=logs, hf_token=self._hf_token)
+        except TrackioServerError as error:
+            if error.status_code != 413:
+                raise
+            sizes = {
+                name: len(json.dumps(value)) for row in rows for name, value in row.metrics.items()
+            }
+            if config is not None:
+                sizes["the configuration"] = len(json.dumps(config))
+            largest = max(sizes, key=lambda name: sizes[name], default="nothing")
+            what = f"{len(rows)} rows, of which the largest part is {largest!r}"
+            raise TooLargeError(self._name, what, sizes.get(largest, 0)) from error
 
     def keep_medium(self, run: RunId, step: int, name: str, data: bytes) -> str:
         path = f"{run.project}/{run.name}/{step}/{name}"
         upload = {"project": run.project, "run": run.name, "run_id": run.id, "step": step}
         self._media[path] = _Medium(data, {**upload, "relative_path": None})
         return path
+
+    def send_media(self) -> Mapping[str, str]:
+        """As few requests as it takes; a file that is refused costs only itself."""
+        refused: dict[str, str] = {}
+        while self._media:
+            paths = list(itertools.islice(self._media, self._files_at_once))
+            files = [(os.path.basename(path), self._media[path].data) for path in paths]
+            uploads = [dict(self._media[path].upload) for path in paths]
+            try:
+                self._upload("bulk_upload_media", uploads, files, hf_token=self._hf_token)
+            except TooLargeError as error:
+                if len(paths) > 1:
+                    self._files_at_once = len(paths) // 2
+                    continue
+                refused[paths[0]] = str(error)
+            for path in paths:
+                del self._media[path]
+        return refused
+
+    def forget_media(self) -> None:
+        self._media.clear()
 
     def keep_files(self, run: RunId, artifact: str, type: str, files: Mapping[str, str]) -> int:
         from trackio import cas
@@ -151,15 +193,6 @@ class ServerStore:
 
     # --- requests ---
 
-    def _send_media(self) -> None:
-        while self._media:
-            paths = list(itertools.islice(self._media, FILES_AT_ONCE))
-            files = [(os.path.basename(path), self._media[path].data) for path in paths]
-            uploads = [dict(self._media[path].upload) for path in paths]
-            self._upload("bulk_upload_media", uploads, files, hf_token=self._hf_token)
-            for path in paths:
-                del self._media[path]
-
     def _upload(
         self,
         api_name: str,
@@ -173,7 +206,10 @@ class ServerStore:
         patient = httpx.Timeout(TRANSFER, connect=min(CONNECT, TRANSFER))
         multipart = [("files", file) for file in files]
         sent = self._request("POST", "api/upload", files=multipart, timeout=patient)
-        for upload, (name, _), path in zip(uploads, files, self._said(sent)["paths"], strict=True):
+        if sent.status_code == 413:
+            names = ", ".join(name for name, _ in files[:3])
+            raise TooLargeError(self._name, names, sum(_size(content) for _, content in files))
+        for upload, (name, _), path in zip(uploads, files, self._said(sent, "paths"), strict=True):
             kind = {"_type": "gradio.FileData"}
             upload["uploaded_file"] = {"path": path, "orig_name": name, "meta": kind}
         self._ask(api_name, uploads=uploads, timeout=patient, **arguments)
@@ -181,7 +217,7 @@ class ServerStore:
     def _ask(self, api_name: str, **arguments: Any) -> Any:
         timeout = {"timeout": arguments.pop("timeout")} if "timeout" in arguments else {}
         body = {"args": [], "kwargs": arguments}
-        return self._said(self._request("POST", f"api/{api_name}", json=body, **timeout))["data"]
+        return self._said(self._request("POST", f"api/{api_name}", json=body, **timeout), "data")
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
         import httpx
@@ -189,25 +225,58 @@ class ServerStore:
         try:
             return self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
-            raise TimeoutError(f"{self._name} does not answer") from error
-        except httpx.RequestError as error:
+            raise TimeoutError(f"tracker 'trackio': {self._name} does not answer") from error
+        except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
+            url = str(self._http.base_url)
+            chosen, proxied = self._space_id is None, proxy_for(url) is not None
+            remedy = remedy_of(error, ADDRESS, chosen=chosen, proxied=proxied)
+            if remedy:
+                raise TrackioSettingError(
+                    f"tracker 'trackio' can't reach {self._name}: {remedy} ({reason_of(error)})"
+                ) from error
             said = f"{type(error).__name__}: {error}"
-            raise ConnectionError(f"no Trackio server at {self._name}: {said}") from error
+            raise ConnectionError(
+                f"tracker 'trackio' finds no Trackio server at {self._name}: {said}"
+            ) from error
 
-    def _said(self, response: Any) -> dict[str, Any]:
-        """The body of an answer.
+    def _said(self, response: Any, member: str) -> Any:
+        """A member of the body of an answer.
 
         Raises:
             TrackioServerError: the server says no.
+            ConnectionError: it is no answer of a Trackio server.
         """
+        self._refuse_page(response)
         try:
             body = response.json()
         except ValueError:
-            body = {}
-        if response.status_code == 200 and isinstance(body, dict):
-            return body
-        said = str(body.get("error") if isinstance(body, dict) else "") or response.text[:200]
-        status = response.status_code if response.status_code != 200 else 500
-        if "write_token" in said:
-            status = 401  # it says 400; that the token is wrong is no fault of the rows
+            body = None
+        answer: dict[str, Any] = body if isinstance(body, dict) else {}
+        if response.status_code == 200:
+            if member in answer:
+                return answer[member]
+            raise ConnectionError(
+                f"tracker 'trackio': {self._name} does not answer as a Trackio server does"
+            )
+        said = str(answer.get("error") or response.text[:200])
+        # It says 400 for a wrong token, which is no fault of the rows.
+        status = 401 if "write_token" in said else response.status_code
         raise TrackioServerError(f"{self._name}: {said} ({status})", status)
+
+    def _refuse_page(self, response: Any) -> None:
+        """A page for people is no answer of a Trackio server, whatever its status.
+
+        Raises:
+            ConnectionError: it is one.
+        """
+        kind = response.headers.get("Content-Type", "").lower()
+        # 401 and 407 are a login's, 413 a proxy's about what was sent.
+        if "text/html" in kind and response.status_code not in (401, 407, 413):
+            raise ConnectionError(
+                f"tracker 'trackio': {self._name} answers with a page for people (HTTP {response.status_code}): is a "
+                f"login page of the network in between, or does {ADDRESS} name something else?"
+            )
+
+
+def _size(content: bytes | IO[bytes]) -> int:
+    return len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size

@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tracking_core.arguments import refuse_unfit, refuse_unknown
 from tracking_core.errors import TrackingError
 
-__all__ = ["INIT_TAKES", "NATIVE_TAKES", "TrackioSettingError", "Where", "without_secrets"]
+__all__ = [
+    "ADDRESS", "NATIVE_TAKES", "RESUME", "TrackioLoginError", "TrackioSettingError", "Where",
+    "check_arguments", "without_secrets",
+]  # fmt: skip
+
+ADDRESS = "server_url (TRACKIO_SERVER_URL)"
+RESUME = ("never", "allow", "must")
 
 INIT_TAKES = frozenset({
     "auto_log_cpu", "auto_log_gpu", "bucket_id", "config", "cpu_log_interval", "dataset_id",
@@ -26,11 +33,64 @@ NATIVE_TAKES = (
 """Those that are for its object for a run, which `TrackioTracker.tracker` makes."""
 
 
+_MAKES_A_SPACE = (
+    "it says how Trackio makes a Space, and this logs to one that exists: make it once with "
+    "trackio.init('...', space_id=..., {}=...)"
+)
+_NOT_TAKEN: Mapping[str, str] = {
+    **{
+        name: _MAKES_A_SPACE.format(name)
+        for name in ("bucket_id", "dataset_id", "private", "space_storage")
+    },
+    "settings": "Trackio does not know what to do with it either",
+}
+"""Those that would have no effect, and why."""
+
+
 class TrackioSettingError(TrackingError, ValueError):
-    """An argument or a variable that no run can be logged with (`TrackioTracker.start`).
+    """An argument, a variable or a directory that no run can be logged with.
 
     The message names it and says what to do instead.
     """
+
+
+class TrackioLoginError(TrackingError, PermissionError):
+    """A server or a Space needs a token, and there is none (`TrackioTracker.start`)."""
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuse by name what ``trackio.init`` does not take, or what would do nothing.
+
+    Raises:
+        TypeError: there is no such argument, or it would have no effect.
+        ValueError: its value is of no use.
+    """
+    refuse_unknown("trackio", arguments, INIT_TAKES, "trackio.init")
+    for name, reason in _NOT_TAKEN.items():
+        if arguments.get(name) is not None:
+            raise TypeError(f"tracker 'trackio' does not take {name!r}: {reason}")
+    refuse_unfit("trackio", "resume", arguments.get("resume"), RESUME)
+    if space_id := arguments.get("space_id"):
+        _whole_name(str(space_id))
+    elif server_url := arguments.get("server_url"):
+        _address(str(server_url))
+
+
+def _whole_name(space_id: str) -> str:
+    if "/" not in space_id:
+        raise TrackioSettingError(
+            f"tracker 'trackio' takes the whole name of a Space: space_id='<user>/{space_id}'"
+        )
+    return space_id
+
+
+def _address(server_url: str) -> str:
+    if not server_url.startswith(("http://", "https://")):
+        raise TrackioSettingError(
+            f"tracker 'trackio' can't log to {without_secrets(server_url)!r}: "
+            "server_url begins with http:// or https://"
+        )
+    return server_url
 
 
 class Where(NamedTuple):
@@ -49,7 +109,8 @@ class Where(NamedTuple):
             writing: whether a token is needed that allows it.
 
         Raises:
-            TrackioSettingError: an address or a token is missing or of no use.
+            TrackioSettingError: an address is of no use.
+            TrackioLoginError: a token is missing.
         """
         if not (space_id or server_url):
             space_id = os.environ.get("TRACKIO_SPACE_ID")
@@ -62,13 +123,10 @@ class Where(NamedTuple):
     def _space(cls, space_id: str, writing: bool) -> Where:
         import huggingface_hub
 
+        _whole_name(space_id)
         token = huggingface_hub.get_token()
-        if "/" not in space_id:
-            raise TrackioSettingError(
-                f"tracker 'trackio' takes the whole name of a Space: space_id='<user>/{space_id}'"
-            )
         if token is None and writing:
-            raise TrackioSettingError(
+            raise TrackioLoginError(
                 f"tracker 'trackio' can't log to the Space {space_id!r} without a token: "
                 "set HF_TOKEN, or log in once with `hf auth login`"
             )
@@ -78,15 +136,10 @@ class Where(NamedTuple):
     def _server(cls, server_url: str, writing: bool) -> Where:
         from trackio import utils
 
-        if not server_url.startswith(("http://", "https://")):
-            raise TrackioSettingError(
-                f"tracker 'trackio' can't log to {without_secrets(server_url)!r}: "
-                "server_url begins with http:// or https://"
-            )
-        base, token = utils.parse_trackio_server_url(server_url)
+        base, token = utils.parse_trackio_server_url(_address(server_url))
         token = token or os.environ.get("TRACKIO_WRITE_TOKEN")
         if not token and writing:
-            raise TrackioSettingError(
+            raise TrackioLoginError(
                 f"tracker 'trackio' can't log to {without_secrets(base)} without a write token: "
                 "set TRACKIO_WRITE_TOKEN, or give server_url as trackio.show() prints it"
             )

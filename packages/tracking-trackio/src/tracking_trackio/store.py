@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tracking_core.errors import TrackingError
 
-__all__ = ["Row", "RunId", "Store", "TrackioServerError", "quiet"]
+__all__ = ["Row", "RunId", "Store", "TooLargeError", "TrackioServerError", "quiet"]
 
 
 class TrackioServerError(TrackingError, RuntimeError):
@@ -23,6 +23,17 @@ class TrackioServerError(TrackingError, RuntimeError):
     def __init__(self, message: str, status_code: int) -> None:
         super().__init__(message)
         self.status_code = status_code
+
+
+class TooLargeError(TrackioServerError):
+    """A server, or a proxy before it, does not take so much at once: HTTP 413."""
+
+    def __init__(self, place: str, what: str, size: int) -> None:
+        super().__init__(
+            f"{place} does not take {what} ({size} bytes): HTTP 413; a proxy before it may limit what "
+            "it lets through (nginx: client_max_body_size)",
+            413,
+        )
 
 
 class RunId(NamedTuple):
@@ -65,10 +76,23 @@ class Store(Protocol):
         """Store `rows`, and `config` in the place of the one before, in one go."""
 
     def keep_medium(self, run: RunId, step: int, name: str, data: bytes) -> str:
-        """Keep a media file; where it lies, as rows say it (``file_path``)."""
+        """Keep a media file; where it lies, as rows say it (``file_path``).
+
+        It may wait for `send_media`.
+        """
+
+    def send_media(self) -> Mapping[str, str]:
+        """Have it have all media that was kept; what it refuses for good by ``file_path``, and why."""
+
+    def forget_media(self) -> None:
+        """Give up what waits for `send_media`: it will be kept again."""
 
     def keep_files(self, run: RunId, artifact: str, type: str, files: Mapping[str, str]) -> int:
-        """Keep `files` (paths on this machine by their paths in the artifact); its version."""
+        """Keep `files` (paths on this machine by their paths in the artifact); its version.
+
+        Raises:
+            TooLargeError: the server does not take one of them.
+        """
 
     def medium(self, file_path: str) -> bytes | None:
         """The content of a media file; None if there is none."""

@@ -7,14 +7,17 @@ thread of its own, half a second later and with the time of sending.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tracking_core.config import plain_config
-from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.errors import AlreadyStartedError, NotStartedError, TrackingError
+from tracking_core.faults import NOT_WRITABLE, Fault
 from tracking_core.records import (
     Config,
     End,
@@ -28,13 +31,22 @@ from tracking_core.records import (
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_trackio import files, runs
 from tracking_trackio.card import Card
-from tracking_trackio.row import columns, digest
-from tracking_trackio.settings import INIT_TAKES, NATIVE_TAKES, TrackioSettingError, Where
+from tracking_trackio.current import say_if_there_is_one
+from tracking_trackio.row import columns, digest, without
+from tracking_trackio.settings import (
+    NATIVE_TAKES,
+    TrackioLoginError,
+    TrackioSettingError,
+    Where,
+    check_arguments,
+)
 from tracking_trackio.store import Row, RunId, Store
 
 __all__ = ["TrackioTracker"]
 
 STEPS = range(-(2**63), 2**63)
+# What SQLite says of files that somebody has to mend.
+BROKEN = ("unable to open", "readonly", "malformed", "not a database")
 
 
 class TrackioTracker(RecordTracker):
@@ -47,8 +59,7 @@ class TrackioTracker(RecordTracker):
             `server_url` or `space_id` (else ``TRACKIO_SERVER_URL``, ``TRACKIO_SPACE_ID``, else this
             machine), `webhook_url`, `webhook_min_level`, `auto_log_gpu` and `auto_log_cpu` (on only
             if true) with their intervals. A Space must exist: what says how Trackio makes one
-            (`private`, `bucket_id`, `dataset_id`, `space_storage`) has no effect, nor have `embed`
-            and `settings`.
+            (`private`, `bucket_id`, `dataset_id`, `space_storage`) is refused. `embed` has no effect.
     """
 
     name = "trackio"
@@ -59,6 +70,8 @@ class TrackioTracker(RecordTracker):
 
     def __init__(self, run_name: str, **kwargs: Any) -> None:
         super().__init__()
+        check_arguments(kwargs)
+        say_if_there_is_one(run_name)
         self.run_name = run_name
         self.init_kwargs = kwargs
         self._project = run_name
@@ -81,15 +94,14 @@ class TrackioTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that ``trackio.init`` does not have.
-            TrackioSettingError: an argument or a variable is of no use.
-            OSError: the directory can't be written, or the server can't be reached.
+            TrackioSettingError: an argument, a variable or the directory is of no use.
+            TrackioLoginError: a token is missing.
+            ConnectionError: the server can't be reached.
             TrackioServerError: the server says no.
         """
         if self._running:
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
-        self._check_arguments()
-        with self._lock:
+        with self._lock, _said_of_the_directory():
             run, store = self._choose()
             self._card = Card(runs.card(store, run))
             self._last_step = runs.last_step(store, run)
@@ -102,6 +114,13 @@ class TrackioTracker(RecordTracker):
                 self._native = self._make_native(run)
             self._identity, self._ended_at = {}, None
             self._running, self._ended = True, False
+
+    def fault(self, error: BaseException) -> Fault:
+        if isinstance(error, TrackioLoginError):
+            return "login"
+        if isinstance(error, TrackioSettingError) or _is_of_the_directory(error):
+            return "setup"
+        return super().fault(error)
 
     def identity(self) -> dict[str, Plain]:
         """Project, name and id of the run, and the directory or the server that keeps it.
@@ -177,24 +196,31 @@ class TrackioTracker(RecordTracker):
             TrackioServerError: the server says no.
         """
         with self._lock:
-            self._started()
-            rows: list[Row] = []
-            seen: Counter[str] = Counter()
-            changed = False
-            for record in records:
-                match record:
-                    case Config():
-                        self._card.configure(record.values, record.wall_time)
-                        changed = True
-                    case Tags():
-                        self._card.tag(record.values, record.wall_time)
-                        changed = True
-                    case Log():
-                        rows += self._rows(record, seen)
-                    case End():  # finish() says it, once the last record has been taken
-                        self._ended_at = record.wall_time
-            if rows or changed:
-                self._append(rows, changed=changed)
+            _, store = self._started()
+            try:
+                self._take(records)
+            except BaseException:
+                store.forget_media()  # it comes again with its row
+                raise
+
+    def _take(self, records: Sequence[Record]) -> None:
+        rows: list[Row] = []
+        seen: Counter[str] = Counter()
+        changed = False
+        for record in records:
+            match record:
+                case Config():
+                    self._card.configure(record.values, record.wall_time)
+                    changed = True
+                case Tags():
+                    self._card.tag(record.values, record.wall_time)
+                    changed = True
+                case Log():
+                    rows += self._rows(record, seen)
+                case End():  # finish() says it, once the last record has been taken
+                    self._ended_at = record.wall_time
+        if rows or changed:
+            self._append(rows, changed=changed)
 
     def _rows(self, record: Log, seen: Counter[str]) -> list[Row]:
         run, store = self._started()
@@ -232,6 +258,11 @@ class TrackioTracker(RecordTracker):
         if changed or not rows:
             # Trackio takes a configuration only along with a row: this one makes the run, once.
             rows = [Row(0, time.time(), {}, f"{self._run.id}-run"), *rows]
+        if refused := self._store.send_media():
+            for row in rows:
+                for path, reason in refused.items():
+                    for key, kind in without(row.metrics, {path}).items():
+                        self.rejections.add(key, kind, reason)
         self._store.append(self._run, rows, self._card.stored() if changed else None)
 
     # --- inside ---
@@ -267,10 +298,23 @@ class TrackioTracker(RecordTracker):
             options=options,
         )
 
-    def _check_arguments(self) -> None:
-        unknown = sorted(self.init_kwargs.keys() - INIT_TAKES)
-        if unknown:
-            raise TypeError(
-                f"tracker {self.name!r} has no argument {', '.join(map(repr, unknown))}: "
-                f"beside run_name it takes {', '.join(sorted(INIT_TAKES))}"
-            )
+
+@contextmanager
+def _said_of_the_directory() -> Iterator[None]:
+    """Names the variable that mends it, where Trackio's directory is of no use."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        lasting = (FileNotFoundError, FileExistsError, NotADirectoryError)
+        here = isinstance(error, lasting) or getattr(error, "errno", 0) in NOT_WRITABLE
+        if isinstance(error, TrackingError) or not (here or _is_of_the_directory(error)):
+            raise
+        raise TrackioSettingError(
+            f"tracker 'trackio' can't use its directory ({error}): name another one with TRACKIO_DIR"
+        ) from error
+
+
+def _is_of_the_directory(error: BaseException) -> bool:
+    """Whether SQLite says that the files themselves are of no use: waiting won't help."""
+    said = str(error).lower()
+    return isinstance(error, sqlite3.Error) and any(words in said for words in BROKEN)
