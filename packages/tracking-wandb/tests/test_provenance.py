@@ -49,36 +49,47 @@ def trained(
 
 
 @pytest.mark.parametrize("delivery", ["process", "thread"])
-def test_the_program_is_the_one_that_trains(server: Server, tmp_path: Path, delivery: str) -> None:
-    program = trained(server, tmp_path, delivery, {})
-    assert server.runs[0]["program"] == str(program)
-    assert {run["host"] for run in server.runs} == {None}
-
-
-def test_each_switch_works_by_itself(server: Server, tmp_path: Path) -> None:
-    delivery = "process"
-    command = "git init -q . && git -c user.name=n -c user.email=e commit -q --allow-empty -m m"
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-    trained(server, tmp_path, delivery, {"settings": {"disable_git": False}})
-    assert len(server.runs[0]["commit"]) == 40
-    trained(server, tmp_path, delivery, {"settings": {"x_save_requirements": True}})
-    assert b"wandb==" in server.files["requirements.txt"]
-    trained(server, tmp_path, delivery, {"settings": {"x_disable_meta": False}})
-    about = json.loads(server.files["wandb-metadata.json"])
-    assert (about["codePath"], about["args"][-2:]) == ("train.py", ["--lr", "0.1"])
-    assert about["executable"] == sys.executable
-    trained(server, tmp_path, delivery, {"save_code": True})
-    assert server.files["code/train.py"] == PROGRAM.encode()
-
-
-@pytest.mark.parametrize("delivery", ["process", "thread"])
-def test_what_is_measured_is_the_process_that_trains(
+def test_program_and_measurements_are_those_of_the_process_that_trains(
     server: Server, tmp_path: Path, delivery: str
 ) -> None:
     settings = {"x_disable_stats": False, "x_stats_sampling_interval": 0.5}
-    trained(server, tmp_path, delivery, {"settings": settings}, seconds=2.0)
+    program = trained(
+        server, tmp_path, delivery, {"save_code": True, "settings": settings}, seconds=2.0
+    )
+    assert server.runs[0]["program"] == str(program)
+    about = json.loads(server.files["wandb-metadata.json"])
+    assert (about["codePath"], about["args"][-2:]) == ("train.py", ["--lr", "0.1"])
+    assert about["executable"] == sys.executable
+    assert server.files["code/train.py"] == PROGRAM.encode()
     sizes = [event.get("system.proc.memory.rssMB", 0) for event in server.events]
     assert max(sizes) > 200  # the delivery process has some 80
+
+
+def switched(make: Make, **settings: Any) -> None:
+    tracker = make(init_timeout=20.0, finish_timeout=20.0, **settings)
+    tracker.start()
+    tracker.log({"m": 1.0}, step=0)
+    tracker.finish()
+
+
+def test_by_default_nothing_is_told_but_the_program(make: Make, server: Server) -> None:
+    switched(make)
+    assert {(run["host"], run["commit"]) for run in server.runs} == {(None, None)}
+    assert not server.files.keys() & {"wandb-metadata.json", "requirements.txt"}
+    assert server.events == []
+
+
+def test_each_switch_works_by_itself(make: Make, server: Server, tmp_path: Path) -> None:
+    command = "git init -q . && git -c user.name=n -c user.email=e commit -q --allow-empty -m m"
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    switched(make, x_save_requirements=True)
+    assert b"wandb==" in server.files["requirements.txt"]
+    switched(make, x_disable_meta=False)
+    assert json.loads(server.files["wandb-metadata.json"])["executable"] == sys.executable
+    switched(make, x_disable_stats=False, x_stats_sampling_interval=0.1)
+    assert {run["commit"] for run in server.runs} == {None}
+    switched(make, disable_git=False)
+    assert {len(run["commit"] or "") for run in server.runs[-2:]} == {0, 40}
 
 
 def test_nothing_is_told_of_a_program_that_only_delivers_what_another_left(

@@ -14,7 +14,7 @@ from tracking_core.errors import TrackingError
 from tracking_core.faults import Fault
 
 __all__ = [
-    "ADDRESS", "OFFLINE", "VENDOR", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
+    "ADDRESS", "OFFLINE", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
     "fault_said",
 ]  # fmt: skip
 
@@ -46,7 +46,6 @@ _FAULTS: dict[type[TrackingError], Fault] = {
 }
 
 ADDRESS = "WANDB_BASE_URL"
-VENDOR = "wandb.ai"
 OFFLINE = "log offline with WANDB_MODE=offline"
 
 _STATUS = re.compile(r"(?:returned error|HTTP) (\d{3})\b")

@@ -10,7 +10,7 @@ import ssl
 from urllib.parse import SplitResult, urlsplit
 
 from tracking_core.network import proxy_for, reason_of, remedy_of
-from tracking_wandb.errors import ADDRESS, VENDOR, WandBServiceError, WandBSettingError
+from tracking_wandb.errors import ADDRESS, WandBServiceError, WandBSettingError
 
 __all__ = ["see_to"]
 
@@ -18,11 +18,18 @@ SECONDS = 10.0  # for a connection: a server that is further away is left to W&B
 PORTS = {"http": 80, "https": 443}
 
 
-def see_to(url: str, http_proxy: str | None = None, https_proxy: str | None = None) -> None:
+def see_to(
+    url: str,
+    *,
+    chosen: bool,
+    http_proxy: str | None = None,
+    https_proxy: str | None = None,
+) -> None:
     """Return if something listens at `url`, or if that can't be told from here.
 
     Args:
         url: the server's address.
+        chosen: whether that is not W&B's own.
         http_proxy, https_proxy: the proxies that W&B's settings name, beside the environment's.
 
     Raises:
@@ -46,7 +53,6 @@ def see_to(url: str, http_proxy: str | None = None, https_proxy: str | None = No
         return  # a firewall, or a long way: W&B may be more patient
     except (OSError, UnicodeError) as error:
         begun = f"tracker 'wandb' could not begin a run on {url}"
-        chosen = not str(server.hostname).endswith(VENDOR)
         remedy = remedy_of(error, ADDRESS, chosen=chosen, proxied=proxy is not None)
         if remedy:
             raise WandBSettingError(f"{begun}: {remedy} ({reason_of(error)})") from error

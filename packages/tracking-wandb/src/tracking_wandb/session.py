@@ -103,7 +103,9 @@ def began(arguments: Mapping[str, Any], training_pid: int | None = None) -> Any:
                 _see_to_directory(merged)
             if not (merged._noop or merged._offline):
                 _log_in(merged)
-                see_to(host, merged.http_proxy, merged.https_proxy)
+                chosen = host != type(merged).model_fields["base_url"].default
+                proxies = {"http_proxy": merged.http_proxy, "https_proxy": merged.https_proxy}
+                see_to(host, chosen=chosen, **proxies)
             with attempt.taken_down_if_it_fails(_service(merged)):
                 return wandb.init(**{**arguments, "settings": settings, "reinit": "create_new"})
         except Exception as error:
