@@ -15,7 +15,7 @@ import httpx
 import numpy
 import pytest
 
-from tracking_core import Artifact, Image, Tracking, TrackingWarning
+from tracking_core import Artifact, Image, Table, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
@@ -252,12 +252,18 @@ def test_a_picture_that_is_too_large_costs_itself_and_nothing_else(
     assert len(proxy.refused) == 1  # it is not sent again before each row that follows
     with pytest.warns(TrackingWarning, match="'list/1'"):
         tracker.deliver([Log(capture({"list": [small, large, small]})[0], 3, 3, NOW)])
+    with pytest.warns(TrackingWarning, match="'table'"):
+        cells = [[small, 1], [large, 2]]
+        tracker.deliver([Log(capture({"table": Table(["p", "n"], cells)})[0], 4, 4, NOW)])
     tracker.finish()
     seen = read(tracker, tmp_path)
     assert seen.values("m") == [1.0, 2.0]
     assert [point.step for point in seen.points("i")] == [2]
     assert len(seen.values("list")[0]) == 2
-    assert sum(tracker.rejections.counts.values()) == 2
+    (table,) = seen.media("table")
+    assert [row[1] for row in table.rows] == [1, 2]
+    assert table.rows[0][0] is not None and table.rows[1][0] is None
+    assert sum(tracker.rejections.counts.values()) == 3
 
 
 def test_many_small_pictures_go_in_requests_that_are_small_enough(

@@ -139,16 +139,33 @@ def digest(step: int, wall_time: float, row: Mapping[str, Any]) -> str:
 
 
 def without(row: dict[str, Any], paths: Container[str]) -> dict[str, str]:
-    """Take the media at `paths` out of a row; of each, its kind by its key."""
+    """Take the media at `paths` out of a row and its tables; of each, its kind by its key."""
     gone: dict[str, str] = {}
+    cells: dict[str, str] = {}
     for name, column in list(row.items()):
         if isinstance(column, dict) and column.get("file_path") in paths:
             about = json.loads(column.get(ABOUT) or "{}")
             gone[name] = str(about.get("kind", "medium"))
             del row[name]
+        elif isinstance(column, dict) and column.get("_type") == TABLE and _emptied(column, paths):
+            cells[name] = "LoggedImage"
     for key, names in row.get(NOTES, {}).get("lists", {}).items():
         row[NOTES]["lists"][key] = [name for name in names if name not in gone]
-    return {key_of(name): kind for name, kind in gone.items()}
+    return {key_of(name): kind for name, kind in (gone | cells).items()}
+
+
+def _emptied(table: dict[str, Any], paths: Container[str]) -> bool:
+    """Empty the cells of a table that hold the media at `paths`; whether there were any."""
+    about = json.loads(table.get(ABOUT) or "{}")
+    found = False
+    for row in [*table["_value"], *about.get("rows", [])]:
+        for place, cell in row.items() if isinstance(row, dict) else enumerate(row):
+            if isinstance(cell, dict) and cell.get("file_path") in paths:
+                row[place] = None
+                found = True
+    if found and about:
+        table[ABOUT] = json.dumps(about)
+    return found
 
 
 def _put(row: dict[str, Any], key: str, name: str, value: Any, keep: Keep, reject: Reject) -> None:

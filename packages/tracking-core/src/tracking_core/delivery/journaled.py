@@ -7,6 +7,7 @@ Trackers of the ``"thread"`` lane have a worker in a thread of this process, tho
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 import threading
