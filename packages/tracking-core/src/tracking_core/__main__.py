@@ -39,6 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="the run is your own: read files that could not be copied where they were logged from",
     )
+    one.add_argument(
+        "--dead",
+        action="store_true",
+        help="deliver, too, what a tracker refused for good: what made it do so has been mended",
+    )
     options = parser.parse_args(arguments)
     watching = sys.stderr.isatty()
     try:
@@ -49,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             timeout=options.timeout,
             force=options.force,
             originals=options.originals,
+            dead=options.dead,
             progress=_show if watching else None,
         )
     except TrackingError as error:

@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from tracking_core.assembly import free_name
 from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.delivery.notes import (
@@ -24,6 +26,8 @@ from tracking_core.delivery.notes import (
     read_manifest,
     read_note,
 )
+from tracking_core.delivery.redelivery import Redelivery, has_letters
+from tracking_core.delivery.requests import ask
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import (
     DamagedJournal,
@@ -42,6 +46,9 @@ from tracking_core.tracker import GeneralTracker
 __all__ = ["recover", "replay"]
 
 POLICY = Policy(interval=0.05)
+# A delivery process lets a call that is under way end, and its libraries exit.
+SECONDS_TO_HAND_OVER = 30.0
+SECONDS_BETWEEN_TRIES = 0.05
 
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 Progress: TypeAlias = Callable[[Mapping[str, TrackerStatus]], None]
@@ -75,6 +82,7 @@ def recover(
     timeout: float | None = None,
     force: bool = False,
     originals: bool = False,
+    dead: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, TrackerStatus]:
     """Deliver what a run left, to the trackers that it had.
@@ -97,6 +105,8 @@ def recover(
             because it ran on another machine or in another container. You say that it has.
         originals: read files that could not be copied into the run's directory from where they were
             logged. The run is your own, you say: another one's may name any file of this machine.
+        dead: deliver, too, what a tracker refused for good before: somebody has mended something.
+            What it refuses again stays where it is, with the new reason.
         progress: called about twice a second with the status of each tracker.
 
     Returns:
@@ -134,7 +144,7 @@ def recover(
             except _Unmade as error:
                 jobs.append(Job(writer, one.name, None, str(error)))
     _require_known(handed_in, jobs)
-    return _deliver(jobs, timeout, originals, progress)
+    return _deliver(jobs, timeout, originals, progress, dead=dead)
 
 
 def replay(
@@ -332,43 +342,96 @@ def _deliver(
     timeout: float | None,
     originals: bool,
     progress: Progress | None,
+    *,
+    dead: bool = False,
 ) -> dict[str, TrackerStatus]:
     writers = list(dict.fromkeys(job.writer for job in jobs))
     with ExitStack() as locks:
         for writer in writers:
-            if not locks.enter_context(DrainLock(writer)):
-                raise JournalError(f"another process is delivering {writer}: let it finish")
+            _lock(writer, locks)
         last = {writer: _Through(writer, timeout).position for writer in writers}
         until = float("inf") if timeout is None else time.monotonic() + timeout
-        workers: list[Worker] = []
-        left: dict[str, TrackerStatus] = {}
+        workers: dict[str, tuple[Worker, int]] = {}
+        found: dict[str, TrackerStatus] = {}
         for job in jobs:
             worker, reason = _worker(job, originals)
             if worker is None:
-                left[job.name] = _left(job, last[job.writer], reason)
+                found[job.name] = _left(job, last[job.writer], reason)
             else:
-                workers.append(worker)
-        threads = [threading.Thread(target=worker.run, daemon=True) for worker in workers]
-        for worker, thread in zip(workers, threads, strict=True):
-            worker.give_up_at(until)
-            thread.start()
-
-        def statuses() -> dict[str, TrackerStatus]:
-            going = {worker.name: worker.status(last[worker.directory]) for worker in workers}
-            return {job.name: left.get(job.name) or going[job.name] for job in jobs}
-
-        for worker, thread in zip(workers, threads, strict=True):
-            while thread.is_alive() and time.monotonic() < until + POLICY.deadline:
-                thread.join(
-                    0.5 if progress else min(1.0, max(0.0, until - time.monotonic()) or 1.0)
-                )
-                if progress is not None:
-                    progress(statuses())
-            worker.stop()
-        found = statuses()
+                workers[job.name] = worker, last[job.writer]
+        found |= _work(workers, found, until, progress)
+        if dead:
+            again: dict[str, tuple[Worker, int]] = {}
+            for job in jobs:
+                if found[job.name].state == "ended" and has_letters(job.writer, job.name):
+                    if job.build is None:
+                        found[job.name] = _left(job, last[job.writer], job.reason, anyway=True)
+                    else:
+                        again[job.name] = _redelivery(job, job.build, originals)
+            # A start that fails leaves the run as it was: ended, with what is in dead/.
+            for name, status in _work(again, found, until, progress).items():
+                found[name] = msgspec.structs.replace(status, pending=0)
         for writer in writers:
             trim(writer)
-        return found
+        return {job.name: found[job.name] for job in jobs}
+
+
+def _work(
+    workers: Mapping[str, tuple[Worker, int]],
+    found: Mapping[str, TrackerStatus],
+    until: float,
+    progress: Progress | None,
+) -> dict[str, TrackerStatus]:
+    """Have `workers` work, each up to its last record; how that went."""
+    threads = {
+        name: threading.Thread(target=one.run, daemon=True) for name, (one, _) in workers.items()
+    }
+    for name, thread in threads.items():
+        workers[name][0].give_up_at(until)
+        thread.start()
+
+    def statuses() -> dict[str, TrackerStatus]:
+        return {name: worker.status(last) for name, (worker, last) in workers.items()}
+
+    for name, thread in threads.items():
+        while thread.is_alive() and time.monotonic() < until + POLICY.deadline:
+            thread.join(0.5 if progress else min(1.0, max(0.0, until - time.monotonic()) or 1.0))
+            if progress is not None:
+                progress({**found, **statuses()})
+        workers[name][0].stop()
+    return statuses()
+
+
+def _redelivery(
+    job: Job, build: Callable[[], GeneralTracker], originals: bool
+) -> tuple[Worker, int]:
+    worker = Redelivery(job.writer, job.name, build, policy=POLICY, originals=originals)
+    return worker, worker.last
+
+
+def _lock(writer: Path, locks: ExitStack) -> None:
+    """Take the lock of a writer directory, if need be from a delivery process that is asked for it.
+
+    Raises:
+        JournalError: somebody else has it and does not let go.
+    """
+    lock = DrainLock(writer, "recovery")
+    if locks.enter_context(lock):
+        return
+    holder = lock.holder()
+    if holder is not None and holder.purpose == "delivery" and holder.pid != os.getpid():
+        ask(writer, "hand over")
+        until = time.monotonic() + SECONDS_TO_HAND_OVER
+        while time.monotonic() < until:
+            if lock.acquire():
+                return
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        raise JournalError(
+            f"another process is delivering {writer} and does not let go of it: end it, "
+            f"kill {holder.pid}"
+        )
+    who = f" ({holder.pid})" if holder is not None else ""
+    raise JournalError(f"another process{who} is delivering {writer}: let it finish")
 
 
 def _worker(job: Job, originals: bool) -> tuple[Worker | None, str]:
@@ -389,10 +452,14 @@ def _worker(job: Job, originals: bool) -> tuple[Worker | None, str]:
     return worker, ""
 
 
-def _left(job: Job, last: int, reason: str) -> TrackerStatus:
-    """The status of a tracker that nothing can be delivered to."""
+def _left(job: Job, last: int, reason: str, *, anyway: bool = False) -> TrackerStatus:
+    """The status of a tracker that nothing can be delivered to.
+
+    Args:
+        anyway: whether there is something for it though its run has ended.
+    """
     note = read_note(job.writer, job.name)
-    if note.state == "ended":
+    if note.state == "ended" and not anyway:
         # There is nothing to make it again for.
         return TrackerStatus("ended", delivered=note.delivered, failed=note.failed, lost=note.lost)
     return TrackerStatus(

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_judge import PATH, Ledger, Victim, first_seen, started, wait_for
+from ledger_judge import PATH, Ledger, Victim, first_seen, started
 
 from tracking_core import Tracking, recovery
 from tracking_core.__main__ import main
@@ -115,27 +115,93 @@ def test_a_run_that_is_known_to_be_going_on_is_refused_whatever_is_said(ledger: 
     victim.signal()
 
 
-def test_a_run_that_another_process_delivers_is_refused(ledger: Ledger) -> None:
-    victim = Victim("process", ledger=ledger)
-    victim.hear_until(lambda: ledger.natives)
-    ledger.order("deliver", "hang")
-    victim.hear_until(lambda: ledger.tried("deliver"))
-    victim.signal()
-    with pytest.raises(JournalError, match="another process is delivering"):
-        Tracking.recover(victim.run_dir)
-    ledger.withdraw("deliver")
-    wait_for(lambda: ledger.ends, "the other process")
-
-
 def test_two_recoveries_at_once_deliver_once(ledger: Ledger) -> None:
     run_dir = left_behind(ledger=ledger)
     (writer,) = run_dir.iterdir()
-    with DrainLock(writer) as taken:
+    with DrainLock(writer, "recovery") as taken:
         assert taken
-        with pytest.raises(JournalError, match="another process is delivering"):
+        program = (
+            "import sys; from tracking_core.__main__ import main; "
+            f"sys.exit(main(['recover', {str(run_dir)!r}]))"
+        )
+        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert other.returncode == 2
+        assert f"another process ({os.getpid()}) is delivering {writer}: let it" in other.stderr
+        with pytest.raises(JournalError, match="another process"):
             Tracking.recover(run_dir)
     Tracking.recover(run_dir)
     assert first_seen(ledger.numbers) == list(range(1, 101))
+
+
+def test_a_delivery_process_that_does_not_let_go_is_named_with_the_remedy(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "SECONDS_TO_HAND_OVER", 0.3)
+    run_dir = left_behind(ledger=ledger)
+    (writer,) = run_dir.iterdir()
+    program = (
+        "import sys; from tracking_core.journal import DrainLock\n"
+        f"lock = DrainLock({str(writer)!r})\n"
+        "assert lock.acquire(); print('it has it', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"it has it\n"
+        with pytest.raises(JournalError, match=f"does not let go of it: end it, kill {holder.pid}"):
+            Tracking.recover(run_dir)
+        holder.communicate()
+    assert Tracking.recover(run_dir)["ledger"].state == "ended"
+
+
+# --- what was refused for good ---
+
+
+def refused_before(ledger: Ledger, lane: str = "thread") -> Path:
+    """A run of ten rows of which two are in ``dead/``."""
+    options = {"ledger": str(ledger), "poison": 3}
+    body = (
+        "\nfor number in range(10): log(number)\n"
+        "tracking.log({'note': 'x' * 300_000, 'n': 3})\n"
+        "tracking.end_training('failed')"
+    )
+    victim = Victim(lane, body, ledger=options)
+    victim.end()
+    assert "refused 2 records for good" in victim.errors and "--dead" in victim.errors
+    assert 3 not in ledger.numbers and ledger.ends == ["failed"]
+    return victim.run_dir
+
+
+def test_what_was_refused_is_delivered_when_somebody_has_mended_it(ledger: Ledger) -> None:
+    run_dir = refused_before(ledger)
+    assert Tracking.recover(run_dir)["ledger"].failed == 2, "not without being asked"
+    options = {"ledger": {"poison": None}}
+    status = Tracking.recover(run_dir, dead=True, init_kwargs=options)["ledger"]
+    assert (status.state, status.failed, status.pending) == ("ended", 0, 0)
+    assert sorted(ledger.numbers) == sorted([*range(10), 3])
+    assert [row["values"].get("note") for row in ledger.rows][-1] == 300_000, "its blob, too"
+    assert ledger.ends == ["failed", "failed"], "it ends as it was ended"
+    assert len(ledger.natives) == 1 and not list(run_dir.glob("*/dead/*"))
+    lines = ledger.lines
+    assert Tracking.recover(run_dir, dead=True)["ledger"].failed == 0
+    assert ledger.lines == lines, "there is nothing left to deliver"
+
+
+def test_what_is_refused_again_stays_with_the_new_reason(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recovery, "POLICY", recovery.POLICY._replace(first_wait=0.02))
+    run_dir = refused_before(ledger)
+    assert main(["recover", str(run_dir), "--dead"]) == 0
+    assert "ended, 0 records left, 2 refused for good" in capsys.readouterr().out
+    (letters,) = run_dir.glob("*/dead/ledger*")
+    assert letters.read_text().count("3 is not wanted") == 2
+    ledger.order("start", "forbidden")
+    assert main(["recover", str(run_dir), "--dead", "--timeout", "1"]) == 1
+    assert "PermissionError" in capsys.readouterr().out
+    assert letters.read_text().count("3 is not wanted") == 2, "a start that fails costs nothing"
+    ledger.withdraw("start")
+    assert main(["recover", str(run_dir)]) == 0
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", "empty", "file"])

@@ -6,12 +6,13 @@ import errno
 import os
 import re
 import signal
+import threading
 import time
 import warnings
 from pathlib import Path
 
 import pytest
-from ledger_judge import Ledger, Victim, is_gone, started, wait_for
+from ledger_judge import Ledger, Victim, first_seen, is_gone, started, wait_for
 
 from tracking_core import Tracking, TrackingWarning
 from tracking_core.delivery.requests import ask, taken_request
@@ -143,6 +144,30 @@ def lingering(ledger: Ledger, how: str = "forbidden") -> Victim:
     victim = Victim("process", "\nlog(1); log(2)\ntracking.end_training(timeout=3)", ledger=ledger)
     assert victim.end() == [1, 2]
     return victim
+
+
+def test_the_command_of_the_warning_works_when_it_is_printed(ledger: Ledger) -> None:
+    victim = lingering(ledger)
+    (process,) = ledger.processes
+    assert not is_gone(process)
+    ledger.withdraw("deliver")
+    began = time.monotonic()
+    status = Tracking.recover(victim.run_dir)
+    assert time.monotonic() - began < 15
+    assert status["ledger"].state == "ended" and ledger.numbers == [1, 2]
+    assert ledger.ends == ["finished"]
+    wait_for(lambda: is_gone(process), "the end of the process that was there before")
+
+
+def test_a_process_that_is_stuck_in_a_call_hands_over_all_the_same(ledger: Ledger) -> None:
+    victim = lingering(ledger, how="hang")
+    (process,) = ledger.processes
+    recovering = threading.Thread(target=Tracking.recover, args=(victim.run_dir,))
+    recovering.start()
+    wait_for(lambda: is_gone(process), "its end")
+    ledger.withdraw("deliver")
+    recovering.join(30)
+    assert first_seen(ledger.numbers) == [1, 2] and ledger.ends == ["finished"]
 
 
 def test_sigterm_ends_it_cleanly(ledger: Ledger) -> None:

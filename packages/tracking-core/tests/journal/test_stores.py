@@ -217,3 +217,27 @@ def test_a_file_system_without_locks_is_said_so(
     monkeypatch.setattr(fcntl, "lockf", refuse)
     with pytest.raises(JournalError, match="can't be known here"):
         DrainLock(directory).acquire()
+
+
+def test_who_has_the_lock_says_so(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tracking_core.journal import DrainLock\n"
+        f"lock = DrainLock({str(tmp_path)!r}, 'delivery')\n"
+        "assert lock.acquire(); print('it has it', flush=True); sys.stdin.read()"
+    )
+    lock = DrainLock(tmp_path, "recovery")
+    assert lock.holder() is None
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"it has it\n"
+        assert not lock.acquire()
+        assert lock.holder() == (other.pid, "delivery")
+        assert not lock.acquire(), "asking who it is let go of nothing"
+        other.communicate()
+    assert lock.acquire()
+    second = DrainLock(tmp_path)
+    assert not second.acquire() and second.holder() == (os.getpid(), "recovery")
+    for content in (b"", b"x y", b"-3 delivery", b"\xff" * 200):
+        (tmp_path / "drain.lock").write_bytes(content)
+        assert second.holder() is None

@@ -290,7 +290,7 @@ class Worker:
             self._identity = identity if travels(identity) else {}
 
     def _deliver_all(self) -> None:
-        reader = Reader(self.directory, self._cursor.acked)
+        reader = self._reader()
         try:
             while not self._stopping and self._state != "ended":
                 # Asked before reading: what a writer appended before it died must still be seen.
@@ -302,7 +302,7 @@ class Worker:
                         if not self._wait(self._refusals.pause):
                             return
                         reader.close()
-                        reader = Reader(self.directory, self._cursor.acked)
+                        reader = self._reader()
                 elif reader.ended or not live:
                     self._finish(self._orphan_status)
                 else:
@@ -311,6 +311,9 @@ class Worker:
                     self._wake.clear()
         finally:
             reader.close()
+
+    def _reader(self) -> Reader:
+        return Reader(self.directory, self._cursor.acked)
 
     def _from_memory(self, reader: Reader) -> list[Entry | Damage]:
         """What the writer could not put on disk."""

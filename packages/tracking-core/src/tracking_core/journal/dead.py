@@ -9,7 +9,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from tracking_core.errors import JournalError
 from tracking_core.journal import layout
 from tracking_core.journal.files import CREATE_OR_OPEN, REAL, Files
 from tracking_core.journal.frame import MAX_PAYLOAD
-from tracking_core.journal.regular import open_regular
+from tracking_core.journal.regular import open_regular, replace_regular
 
 # The largest record in Base64, and a reason as long as any: what is longer was not written here.
 _LONGEST_LINE = 2 * MAX_PAYLOAD
@@ -48,14 +48,7 @@ class DeadLetters:
         acknowledged.
         """
         files = self._files
-        said = {
-            "seq": seq,
-            "reason": reason,
-            "wall_ns": time.time_ns(),
-            "payload": base64.b64encode(payload).decode("ascii"),
-        }
-        # A line begins with the line break, so half a line before it spoils only itself.
-        line = b"\n" + json.dumps(said).encode("ascii") + b"\n"
+        line = _line(seq, payload, reason, time.time_ns())
         try:
             layout.make_directory(self.path.parent, files=files)
             flags = CREATE_OR_OPEN | getattr(os, "O_APPEND", 0)
@@ -68,6 +61,14 @@ class DeadLetters:
         except OSError as error:
             reason = error.strerror or str(error)
             raise JournalError(f"cannot keep a dead letter in {self.path}: {reason}") from error
+
+    def keep(self, letters: Iterable[DeadLetter]) -> None:
+        """Keep these and no others, whole or as they were before; raises `OSError`."""
+        lines = [_line(one.seq, one.payload, one.reason, one.wall_ns) for one in letters]
+        if lines:
+            replace_regular(self.path, b"".join(lines))
+        else:
+            self._files.unlink(str(self.path))
 
     def list(self) -> list[DeadLetter]:
         """All dead letters in the order in which they came; half a line of a crash is left out.
@@ -90,6 +91,17 @@ class DeadLetters:
                 if whole and (ends or len(line) < _LONGEST_LINE):
                     yield line
                 whole = ends
+
+
+def _line(seq: int, payload: bytes, reason: str, wall_ns: int) -> bytes:
+    said = {
+        "seq": seq,
+        "reason": reason,
+        "wall_ns": wall_ns,
+        "payload": base64.b64encode(payload).decode("ascii"),
+    }
+    # A line begins with the line break, so half a line before it spoils only itself.
+    return b"\n" + json.dumps(said).encode("ascii") + b"\n"
 
 
 def _letter(line: bytes) -> DeadLetter | None:

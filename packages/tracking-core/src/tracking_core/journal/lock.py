@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from tracking_core.errors import JournalError
 from tracking_core.journal import layout
@@ -28,13 +29,26 @@ BUSY = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 _guard = threading.Lock()
 _opened: dict[str, int] = {}
 _held: set[str] = set()
+_LONGEST_NOTE = 100
+
+
+class Holder(NamedTuple):
+    """Who said last that it has a lock: a process, and what it does."""
+
+    pid: int
+    purpose: str
 
 
 class DrainLock:
-    """The drain lock of one writer directory: `acquire` it before moving any cursor there."""
+    """The drain lock of one writer directory: `acquire` it before moving any cursor there.
 
-    def __init__(self, writer: str | os.PathLike[str]) -> None:
+    Args:
+        purpose: what it is taken for, a word for those who want it, too.
+    """
+
+    def __init__(self, writer: str | os.PathLike[str], purpose: str = "delivery") -> None:
         self.path = Path(writer) / layout.DRAIN_LOCK
+        self._purpose = purpose
         self._key = ""
         self._pid = 0
 
@@ -72,7 +86,24 @@ class DrainLock:
                 ) from error
             _held.add(key)
             self._key, self._pid = key, os.getpid()
+            with contextlib.suppress(OSError):  # a full disk: then it is not known who has it
+                os.ftruncate(fd, 0)
+                os.lseek(fd, 0, os.SEEK_SET)
+                os.write(fd, f"{self._pid} {self._purpose}".encode("ascii", "replace"))
             return True
+
+    def holder(self) -> Holder | None:
+        """Who has it, after an `acquire` in vain; None if that can't be known."""
+        with _guard:
+            # Not by another descriptor: closing that one would let go of a lock of this process.
+            fd = _opened.get(os.path.realpath(self.path))
+            try:
+                os.lseek(-1 if fd is None else fd, 0, os.SEEK_SET)
+                said = b"" if fd is None else os.read(fd, _LONGEST_NOTE)
+            except OSError:
+                return None
+        pid, _, purpose = said.decode("ascii", "replace").partition(" ")
+        return Holder(int(pid), purpose) if pid.isascii() and pid.isdigit() else None
 
     def release(self) -> None:
         """Let go of the lock; does nothing when it isn't held, as in a forked child."""
