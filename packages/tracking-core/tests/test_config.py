@@ -343,7 +343,7 @@ class TestKinds:
         small, large = pandas.DataFrame({"a": [1, 2]}), pandas.DataFrame({"a": range(5000)})
         plain = plain_config({"small": small, "large": large})
         assert plain["small"] == {"a": {"0": 1, "1": 2}}
-        assert plain["large"] == "pandas.DataFrame of shape (5000, 1)"
+        assert str(plain["large"]).endswith("DataFrame of shape (5000, 1)")
 
     def test_tensors(self) -> None:
         torch = pytest.importorskip("torch", reason="torch is not installed here")

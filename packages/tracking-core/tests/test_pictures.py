@@ -44,7 +44,10 @@ def reason(value: object) -> str:
     return rejected[0].reason
 
 
-any_array = arrays.arrays(
+objects = st.lists(st.none() | st.integers() | st.text() | st.builds(object), max_size=4).map(
+    lambda items: numpy.array(items, dtype=object)
+)
+any_array = objects | arrays.arrays(
     st.one_of(
         arrays.boolean_dtypes(),
         arrays.integer_dtypes(endianness="?"),
@@ -55,7 +58,6 @@ any_array = arrays.arrays(
         arrays.timedelta64_dtypes(),
         arrays.byte_string_dtypes(),
         arrays.unicode_string_dtypes(),
-        st.just(numpy.dtype(object)),
         st.just(numpy.dtype([("a", "i4"), ("b", "f4")])),
         st.just(numpy.dtype("longdouble")),
     ),
