@@ -423,7 +423,7 @@ class TestMedia:
                 "image": Image(frames[0]),
                 "images": [Image(frame) for frame in frames],
                 "clip": Video(frames, fps=4),
-                "beep": Audio(numbers.normal(size=100), 8000),
+                "beep": Audio(numbers.uniform(-1, 1, 100), 8000),
                 "weights": Histogram(counts=[1, 0, 3], edges=[0.0, 1.0, 2.0, 4.0]),
                 "none": None,
             },
