@@ -69,7 +69,7 @@ def test_tensorboards_page_shows_the_metric(browser: Any, place: Place) -> None:
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", place.logging_dir]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    with serving(command, f"{address}/data/runs"):
+    with serving(command, f"{address}/data/runs", TMPDIR=str(place.root)):
         shows(browser, f"{address}/#timeseries")
 
 

@@ -54,7 +54,12 @@ def test_a_two_process_torchrun_makes_one_run(
     script = tmp_path / "training.py"
     script.write_text(TRAINING)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([sys.executable, *launch, str(script), str(tmp_path)], check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, *launch, str(script), str(tmp_path)],
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # torchrun leaves its folder of logs there
+        check=True,
+        timeout=300,
+    )
 
     main, other = (json.loads((tmp_path / f"report{rank}.json").read_text()) for rank in (0, 1))
     assert main == {

@@ -103,7 +103,7 @@ def test_what_it_says_to_type_makes_a_tracker_that_passes(tmp_path: Path) -> Non
     paths = os.pathsep.join([str(tmp_path / "tracking-discord"), *sys.path])
     done = subprocess.run(
         ["bash", "-c", script], cwd=clone, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200", "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (expected,) = re.findall(r"^XFAIL .*$", page(), re.M)
