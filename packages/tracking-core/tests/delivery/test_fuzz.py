@@ -32,7 +32,7 @@ from tracking_core.errors import JournalError
 from tracking_core.journal.cursor import encode_slot
 from tracking_core.records import Log, LoggedFile, LoggedImage, LoggedVideo
 
-CASES = 20_000 if LONG else 250
+CASES = 5_000 if LONG else 250
 SEED = int(os.environ.get("TRACKING_SEED", "20"))
 SECONDS = 20.0
 

@@ -281,6 +281,9 @@ def a_linked_directory(path: Path, outside: Path) -> None:
 
 
 def a_socket(path: Path, outside: Path) -> None:
+    if len(path.name) > 100:  # no socket has such an address
+        os.mkfifo(path)
+        return
     with socket.socket(socket.AF_UNIX) as one:
         here = os.getcwd()
         os.chdir(path.parent)  # its address may have a hundred characters
