@@ -55,6 +55,7 @@ def lanes_for(
     Raises:
         TypeError: a constructor does not take its arguments, or they can't go to the delivery
             process although that was asked for.
+        ValueError: an argument can't be right in the lane of its tracker.
     """
     options = _by_tracker(init_kwargs)
     members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
@@ -86,6 +87,7 @@ def _member(
     """The tracker `one`, constructed with its arguments among `options` if it is a name."""
     if isinstance(one, GeneralTracker):
         given = type(one)
+        one.check_lane("inline" if delivery == "inline" else "thread")
         spec = TrackerSpec(one.name, given.__module__, given.__qualname__, [], {}, "thread")
         return Member(spec, one, given=True, reference=None)
     kind = LOGGER_TYPE_TO_CLASS[one]
@@ -98,6 +100,7 @@ def _member(
     constructor: Any = kind
     tracker: GeneralTracker = constructor(*places, **arguments)
     lane = _lane_of(kind, delivery, arguments)
+    tracker.check_lane(lane)
     spec = TrackerSpec(kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane)
     reference: str | None = ""
     if LOGGER_TYPE_TO_CLASS.is_registered(one):

@@ -148,6 +148,7 @@ class Tracking:
         Raises:
             AlreadyStartedError: called twice without `end_training` between.
             TypeError: a tracker's constructor does not take its `init_kwargs`.
+            ValueError: one of them can't be right in the lane that its tracker is going to live in.
         """
         if self._started and not self._ended:
             raise AlreadyStartedError(

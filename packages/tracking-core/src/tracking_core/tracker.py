@@ -133,6 +133,17 @@ class GeneralTracker:
         """
         return {}
 
+    def check_lane(self, lane: str) -> None:
+        """Refuse, or say, what can't be right where this tracker is going to live.
+
+        Called on the training's side once its lane is known, ``"inline"``, ``"thread"`` or
+        ``"process"``, before anything is started. An argument that makes the library record the
+        process that it lives in is wrong in the delivery process.
+
+        Raises:
+            ValueError: an argument can't be right there; it says why, and where it would be.
+        """
+
     def start(self) -> None:
         """Begin the native run: import the library, open files, connect."""
 

@@ -43,7 +43,8 @@ class LedgerTracker(RecordTracker):
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
     a ConnectionError, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
     gone; `begun` is the moment in which `start` has begun the native run and not returned. A record
-    whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`.
+    whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`. With `measured` it may
+    not live in the delivery process.
     """
 
     name = "ledger"
@@ -56,13 +57,14 @@ class LedgerTracker(RecordTracker):
         poison: int | None = None,
         how: str = "refuse",
         pause: float = 0.0,
+        measured: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__()
         self.run_name = run_name
         self.ledger = Path(ledger)
         self.poison, self.how, self.pause = poison, how, pause
-        self.kwargs = kwargs
+        self.measured, self.kwargs = measured, kwargs
         self.native = uuid.uuid4().hex  # chosen here: a run that is begun twice is one run
         self.resumed = self.started = False
         self.ended_at: float | None = None
@@ -78,6 +80,10 @@ class LedgerTracker(RecordTracker):
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         self.native, self.resumed = str(identity["native"]), True
+
+    def check_lane(self, lane: str) -> None:
+        if self.measured and lane == "process":
+            raise ValueError("measured: it would be the delivery process")
 
     def start(self) -> None:
         self._obey("start")

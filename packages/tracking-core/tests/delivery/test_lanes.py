@@ -66,6 +66,28 @@ def test_trackers_live_where_the_lane_says(lane: str, ledger: Ledger) -> None:
     assert all(line["thread"] != threading.get_ident() or not in_here for line in ledger.lines)
 
 
+def test_what_can_not_be_right_in_a_lane_is_refused_before_anything_is_started(
+    lane: str, ledger: Ledger
+) -> None:
+    if lane == "process":
+        with pytest.raises(ValueError, match="it would be the delivery process"):
+            started(lane, ledger, measured=True)
+        assert ledger.lines == []
+    else:
+        started(lane, ledger, measured=True).end_training()
+        assert ledger.ends == ["finished"]
+
+
+def test_an_instance_is_told_its_lane_too(memory: MemoryTracker) -> None:
+    lanes: list[str] = []
+    memory.check_lane = lanes.append  # type: ignore[method-assign]  # as a subclass has it
+    for delivery in ("inline", "thread", "process", "auto"):
+        tracking = Tracking(memory, delivery=delivery)
+        tracking.init_trackers("p")
+        tracking.end_training()
+    assert lanes == ["inline", "thread", "thread", "thread"]
+
+
 def test_an_instance_always_lives_in_a_thread(lane: str, memory: MemoryTracker) -> None:
     tracking = Tracking(memory, delivery=lane)  # type: ignore[arg-type]  # it is one of them
     tracking.init_trackers("p")
