@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +70,49 @@ class AimServer:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+
+
+class SlowProxy:
+    """Stands before the server at `port`, and lets each of its answers wait for `seconds`."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._target, self._seconds = port, seconds
+        self._closing = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"aim://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            if self._closing.is_set():
+                client.close()
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            for source, sink, wait in ((client, server, 0.0), (server, client, self._seconds)):
+                threading.Thread(
+                    target=self._pass_on, args=(source, sink, wait), daemon=True
+                ).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, seconds: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._closing.wait(seconds)
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def __enter__(self) -> SlowProxy:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        socket.create_connection(self._listener.getsockname()).close()
+        self._thread.join()
+        self._listener.close()
 
 
 def free_port() -> int:

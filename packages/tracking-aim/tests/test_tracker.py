@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,14 +18,19 @@ import aim
 import numpy
 import pytest
 from aim.sdk.errors import MissingRunError
+from aim.sdk.index_manager import RepoIndexManager
 from aim.sdk.repo import Repo
+from aim.sdk.run_status_manager import RunStatusManager
 from aim.storage.context import Context
+from aim.storage.rockscontainer import RocksContainer
 
 from tracking_aim import AimTracker, read_run
-from tracking_aim.runs import AimRepositoryError
+from tracking_aim.errors import AimRepositoryError, AimRunGoneError
+from tracking_aim.tracker import RUN_TAKES
 from tracking_core import Artifact, Audio, Histogram, Image, Table, Tracking, TrackingWarning, Video
+from tracking_core.arguments import parameters_of
 from tracking_core.capture import capture
-from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.errors import AlreadyStartedError, JournalError, NotStartedError
 from tracking_core.records import Config, End, Log, LoggedHistogram, LoggedImage, Record, Tags
 from tracking_core.testing import Seen
 
@@ -62,6 +69,29 @@ def queried(tracker: AimTracker) -> Any:
     return repo.get_run(tracker.identity()["run_hash"])
 
 
+def things_in(path: Path) -> set[str]:
+    """What Aim knows of runs in a repository: its files, and the rows of its database."""
+    repo = Repo.from_path(str(path))
+    runs = {run.hash for run in repo.structured_db.runs()}
+    files = {
+        str(one.relative_to(path))
+        for part in ("*/chunks/*", "*/progress/*", "locks/*", "check_ins/*")
+        for one in (path / ".aim").glob(part)
+        # These Aim leaves where it deletes a run.
+        if one.parent.name != "check_ins" or one.name.partition("-")[0] in runs
+    }
+    return files | runs
+
+
+def assert_over(tracker: AimTracker) -> None:
+    """Nothing of Aim's says that the run goes on."""
+    identity = tracker.identity()
+    repo = Path(str(identity["repo"])) / ".aim"
+    assert list(repo.glob(f"*/progress/{identity['run_hash']}")) == []
+    assert list(repo.glob(f"locks/{identity['run_hash']}*")) == []
+    assert not queried(tracker).active
+
+
 def in_another_process(script: str, *arguments: object, **environment: str) -> str:
     """What `script` prints. It may die: whoever calls this looks at what it left."""
     done = subprocess.run(
@@ -86,7 +116,7 @@ class TestGuest:
         assert in_another_process(script, tmp_path).strip() == "[]"
         assert list(tmp_path.iterdir()) == []
 
-    def test_two_processes_make_one_repository_and_leave_nothing_else(self, tmp_path: Path) -> None:
+    def test_processes_make_one_repository_and_leave_nothing_else(self, tmp_path: Path) -> None:
         script = """if True:
             import logging, os, signal, sys, threading
             def state():
@@ -110,6 +140,7 @@ class TestGuest:
         """
         home = tmp_path / "home"
         home.mkdir()
+        (tmp_path / "repository" / ".aim-new-of-one-that-was-killed").mkdir(parents=True)
         command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "repository")]
         makers = [
             subprocess.Popen(
@@ -118,13 +149,15 @@ class TestGuest:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
-            for _ in range(2)
+            for _ in range(4)
         ]
-        assert [maker.communicate(timeout=120)[0] for maker in makers] == [b"", b""]
-        assert [maker.returncode for maker in makers] == [0, 0]
+        assert [maker.communicate(timeout=240)[0] for maker in makers] == [b""] * 4
+        assert [maker.returncode for maker in makers] == [0] * 4
         assert list(home.iterdir()) == []
         assert os.listdir(tmp_path / "repository") == [".aim"]
-        assert len(Repo.from_path(str(tmp_path / "repository")).list_all_runs()) == 2
+        repo = Repo.from_path(str(tmp_path / "repository"))
+        assert not any(run.active for run in repo.iter_runs())
+        assert len(list(repo.iter_runs())) == len(repo.list_all_runs()) == 4
 
     def test_nothing_is_made_off_the_main_process(self, tmp_path: Path) -> None:
         script = """if True:
@@ -157,11 +190,92 @@ class TestGuest:
 
 
 class TestStart:
-    def test_an_unknown_argument_is_named(self, tmp_path: Path) -> None:
-        tracker = AimTracker("run", tmp_path, experimant="x")
-        with pytest.raises(TypeError, match=r"'aim' has no argument 'experimant'.*experiment"):
-            tracker.start()
+    @pytest.mark.parametrize("argument", ["experimant", "read_only", "name"])
+    def test_an_unknown_argument_is_named_at_once(self, tmp_path: Path, argument: str) -> None:
+        with pytest.raises(TypeError, match=rf"'aim' has no argument '{argument}'.*experiment"):
+            AimTracker("run", tmp_path, **{argument: "x"})
+        with pytest.raises(TypeError, match=f"'aim' has no argument '{argument}'"):
+            Tracking("aim", tmp_path).init_trackers("p", init_kwargs={"aim": {argument: "x"}})
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_we_say_that_aim_takes_is_what_it_takes(self) -> None:
+        assert parameters_of("aim.sdk.run", "Run.__init__") == RUN_TAKES
+
+    @pytest.mark.parametrize(
+        "asked", [{"system_tracking_interval": 3}, {"log_system_params": True}]
+    )
+    def test_what_aim_would_say_of_the_delivery_process_is_refused(
+        self, tmp_path: Path, asked: dict[str, Any]
+    ) -> None:
+        tracking = Tracking("aim", tmp_path)
+        with pytest.raises(ValueError, match=r"of the delivery process.*delivery=\"thread\""):
+            tracking.init_trackers("p", init_kwargs={"aim": asked})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_it_says_of_the_training_is_not(self, tmp_path: Path) -> None:
+        options = {"system_tracking_interval": 0.1, "capture_terminal_logs": True}
+        with Tracking("aim", tmp_path, delivery="thread") as tracking:
+            tracking.init_trackers("p", init_kwargs={"aim": options})
+            tracking.log({"m": 1.0})
+            assert tracking.flush(60)
+            run = tracking.get_tracker("aim").tracker
+            print("a line of the training")
+            assert run._system_resource_tracker._process.pid == os.getpid()
+            run_hash = run.hash
+        found = Repo.from_path(str(tmp_path)).get_run(run_hash)
+        lines = found.get_terminal_logs().data.values_list()[0]
+        assert "a line of the training" in [line.data for line in lines]
+        assert found.get_metric("__system__cpu", Context({})) is not None
+        assert "aim" not in str(sys.stdout.write)
+
+    def test_recovering_a_run_does_not_record_the_one_who_recovers(self, tmp_path: Path) -> None:
+        tracker = AimTracker("run", tmp_path, system_tracking_interval=0.1)
+        tracker.training_pid = 0
+        tracker.start()
+        assert tracker.tracker._system_resource_tracker is None
+        tracker.finish()
+
+    def test_a_directory_that_is_a_file_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        for place in ("file", "file/below"):
+            tracker = AimTracker("run", tmp_path / place)
+            with pytest.raises(AimRepositoryError, match=r"can't make .*Give another log") as bad:
+                tracker.start()
+            assert tracker.fault(bad.value) == "setup"
+        assert (tmp_path / "file").read_text() == "mine"
+
+    def test_a_directory_that_can_not_be_written_is_named(self, tmp_path: Path) -> None:
+        started(tmp_path / "whole").finish()
+        (tmp_path / "empty").mkdir()
+        script = """if True:
+            import os, sys
+            from tracking_aim import AimTracker
+            import tracking_aim.batch, tracking_aim.runs  # nobody may be allowed to read those
+            if os.geteuid() == 0:
+                os.seteuid(65534)
+            for place in ("empty", "whole"):
+                tracker = AimTracker("run", os.path.join(sys.argv[1], place))
+                try:
+                    tracker.start()
+                except Exception as error:
+                    print(place, tracker.fault(error), str(error).replace("\\n", " "))
+        """
+        for path, folders, files in os.walk(tmp_path):
+            for name in (*folders, *files):
+                inner = os.path.join(path, name)
+                os.chmod(inner, 0o555 if name in folders else 0o444)
+        for path in (tmp_path, *tmp_path.parents):
+            if path.stat().st_uid == os.getuid() and path != tmp_path.anchor:
+                path.chmod(path.stat().st_mode | 0o055)
+        try:
+            said = in_another_process(script, tmp_path, PYTHONDONTWRITEBYTECODE="1")
+        finally:
+            for path, folders, _ in os.walk(tmp_path):
+                for name in folders:
+                    os.chmod(os.path.join(path, name), 0o755)
+        empty, whole = said.splitlines()
+        assert empty.startswith("empty setup tracker 'aim' can't make its repository"), empty
+        assert whole.startswith("whole setup") and str(tmp_path) in whole, whole
 
     def test_arguments_reach_aim(self, tmp_path: Path) -> None:
         tracker = started(tmp_path, "the name", experiment="mnist")
@@ -208,27 +322,79 @@ class TestStart:
         with pytest.raises(AimRepositoryError, match=r"can't log to '.*\.aim'.*move it away"):
             started(tmp_path)
 
-    def test_a_start_that_fails_half_way_goes_on_with_its_run(self, tmp_path: Path) -> None:
-        tracker = AimTracker("the name", tmp_path, artifacts_uri="no address")
-        with warnings.catch_warnings():
+    @pytest.mark.parametrize("broken", ["inside", "afterwards"])
+    def test_a_start_that_fails_leaves_nothing_behind(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        started(tmp_path, "another").finish()
+        before = things_in(tmp_path)
+        asked = (
+            {"artifacts_uri": "no address"}
+            if broken == "afterwards"
+            else {"log_system_params": True}
+        )
+        tracker = AimTracker("the name", tmp_path, **asked)
+        threads = threading.active_count()
+        with warnings.catch_warnings(), monkeypatch.context() as patched:
             warnings.simplefilter("error", UserWarning)  # which Aim says of such an address
-            with pytest.raises(UserWarning, match="scheme"):
-                tracker.start()
-        with pytest.warns(UserWarning, match="scheme"):
-            tracker.start()
+            patched.setitem(sys.modules, "pkg_resources", None)  # as new versions of setuptools
+            for _ in range(3):
+                with pytest.raises((UserWarning, ImportError)):
+                    tracker.start()
+                assert things_in(tmp_path) == before
+                assert threading.active_count() == threads
+        named = tracker.identity()
+        tracker = AimTracker("the name", tmp_path)
+        tracker.resume(named)
+        tracker.start()
         tracker.log({"m": 1.0})
         tracker.finish()
+        assert named.items() < tracker.identity().items()
         assert seen(tracker).values("m") == [1.0]
-        assert len(os.listdir(tmp_path / ".aim" / "meta" / "chunks")) == 1
         assert queried(tracker).name == "the name"
+
+    def test_a_start_that_fails_leaves_an_ended_run_as_it_was(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        tracker.deliver([End("failed", WALL_TIME)])
+        tracker.finish("failed")
+        again = AimTracker(
+            "run", tmp_path, run_hash=tracker.identity()["run_hash"], artifacts_uri="no address"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            with pytest.raises(UserWarning, match="scheme"):
+                again.start()
+        assert_over(tracker)
+        assert (queried(tracker).end_time, queried(tracker)["status"]) == (WALL_TIME, "failed")
+
+    def test_a_run_that_was_named_and_killed_before_it_began_begins(self, tmp_path: Path) -> None:
+        named = AimTracker("run", tmp_path).identity()
+        for _ in range(2):  # before, and after Aim had made it
+            tracker = AimTracker("the name", tmp_path)
+            tracker.resume(named)
+            tracker.start()
+            assert tracker.tracker.hash == named["run_hash"]
+            tracker.finish()
+            assert queried(tracker).name == "the name"
+        assert len(os.listdir(tmp_path / ".aim" / "meta" / "chunks")) == 1
 
     def test_an_address_of_another_kind_is_refused(self) -> None:
         with pytest.raises(AimRepositoryError, match=r"not to 's3://bucket/logs'"):
             AimTracker("run", "s3://bucket/logs").start()
 
     def test_a_missing_run_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(MissingRunError, match="abc"):
-            started(tmp_path, run_hash="abc")
+        for _ in range(2):  # without a repository, and in one
+            tracker = AimTracker("run", tmp_path, run_hash="abc")
+            with pytest.raises(MissingRunError, match="abc") as missing:
+                tracker.start()
+            assert tracker.fault(missing.value) == "setup"
+            assert not list(tmp_path.rglob("*abc*"))
+            started(tmp_path).finish()
+
+    def test_a_repository_may_be_named_itself(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            started(tmp_path / ".aim").finish()
+        assert len(os.listdir(tmp_path / ".aim" / "meta" / "chunks")) == 2
 
 
 class TestWhatAimShows:
@@ -602,6 +768,155 @@ class TestDeath:
         found = Seen(read_run(run_hash, tmp_path))
         assert found.values("m") == [float(i) for i in range(-1, 1000)]
         assert (len(found.values("t")), found.status) == (1000, "finished")
+
+
+class TestOver:
+    """A run that has ended is never shown as active."""
+
+    def test_while_somebody_holds_the_native_run(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        native = tracker.tracker
+        assert Repo.from_path(str(tmp_path)).list_active_runs() == [native.hash]
+        tracker.finish()
+        assert_over(tracker)
+        assert native.hash == tracker.identity()["run_hash"]
+
+    def test_when_another_thread_ends_it(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        ending = threading.Thread(target=tracker.finish, args=["failed"])
+        ending.start()
+        ending.join()
+        assert_over(tracker)
+        assert seen(tracker).status == "failed"
+
+    def test_when_it_was_shown_as_active_before_and_the_index_is_busy(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        repo = Repo.from_path(str(tmp_path))
+        RepoIndexManager.get_index_manager(repo).index(tracker.identity()["run_hash"])
+        assert queried(tracker).active
+        repo.container_pool.clear()
+        held = RocksContainer(str(tmp_path / ".aim" / "meta" / "index"), read_only=False)
+        ending = threading.Thread(target=tracker.finish)
+        ending.start()
+        ending.join(0.5)
+        assert ending.is_alive()
+        held.close()
+        ending.join()
+        assert_over(tracker)
+
+    def test_an_index_that_stays_busy_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tracking_aim.runs.SECONDS_FOR_INDEX", 0.0)
+        tracker = started(tmp_path)
+        held = RocksContainer(str(tmp_path / ".aim" / "meta" / "index"), read_only=False)
+        with pytest.warns(TrackingWarning, match="could not be put into the index.*`aim up`"):
+            tracker.finish()
+        held.close()
+        assert seen(tracker).status == "finished"
+
+    def test_when_the_sign_of_life_could_not_be_written(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        signs = tmp_path / ".aim" / "check_ins"
+        shutil.rmtree(signs)
+        signs.write_text("")  # as if the disk were full
+        tracker.tracker.report_progress(expect_next_in=1, block=True)
+        tracker.finish()
+        assert_over(tracker)
+
+    def test_when_the_disk_was_full_at_its_end(self, tmp_path: Path) -> None:
+        started(tmp_path).finish()
+        script = """if True:
+            import resource, signal, sys
+            from tracking_aim import AimTracker
+            from tracking_core.records import Log
+            tracker = AimTracker("run", sys.argv[1])
+            tracker.start()
+            tracker.deliver([Log({"t": "x" * 10000}, i, i, 1e9 + i) for i in range(100)])
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            for _ in range(2):
+                try:
+                    tracker.finish()
+                except Exception as error:
+                    print(tracker.fault(error))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            tracker.finish()
+            print(tracker.identity()["run_hash"])
+        """
+        *faults, run_hash = in_another_process(script, tmp_path).splitlines()
+        assert faults == ["server", "server"]
+        tracker = AimTracker("run", tmp_path)
+        tracker.resume({"run_hash": run_hash})
+        assert_over(tracker)
+        assert seen(tracker).status == "finished"
+
+    @pytest.mark.parametrize("delivery", ["process", "thread"])
+    @pytest.mark.parametrize(
+        ("end", "status"),
+        [
+            ("os.kill(os.getpid(), signal.SIGKILL)", "killed"),
+            ("raise RuntimeError('x')", "failed"),
+            ("sys.exit(0)", "finished"),
+        ],
+    )
+    def test_however_the_training_ends(
+        self, tmp_path: Path, delivery: str, end: str, status: str
+    ) -> None:
+        started(tmp_path).finish()
+        script = f"""if True:
+            import os, signal, sys
+            from tracking_core import Tracking
+            with Tracking("aim", sys.argv[1], delivery={delivery!r}) as tracking:
+                tracking.init_trackers("p")
+                tracking.log({{"m": 1.0}}, step=0)
+                assert tracking.flush(60)
+                print(tracking.run_dir, flush=True)
+                sys.stderr = open(os.devnull, "w")
+                {end}
+        """
+        run_dir = Path(in_another_process(script, tmp_path).strip())
+        if status == "killed":
+            give_up = time.monotonic() + 60
+            while True:
+                with contextlib.suppress(JournalError):  # the delivery process is still at it
+                    Tracking.recover(run_dir)
+                    break
+                assert time.monotonic() < give_up
+        repo = Repo.from_path(str(tmp_path))
+        assert repo.list_active_runs() == []
+        repo.container_pool.clear()
+        runs = {run.hash: run for run in repo.iter_runs()}
+        assert set(runs) == set(os.listdir(tmp_path / ".aim" / "meta" / "chunks"))
+        assert not any(run.active for run in runs.values())
+        assert sorted(run["status"] for run in runs.values()) == sorted([status, "finished"])
+
+    def test_when_nobody_goes_on_with_it_aim_sees_that(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tracker = started(tmp_path)
+        assert tracker._open is not None
+        tracker._open.give_up()  # as after an error, when the process then ends
+        manager = RunStatusManager(Repo.from_path(str(tmp_path)))
+        monkeypatch.setattr(RunStatusManager, "INDEXING_GRACE_PERIOD", -100)
+        for _ in range(2):  # as `aim up` does once a minute
+            manager.check_and_terminate_stalled_runs()
+        RepoIndexManager.get_index_manager(manager.repo).index(tracker.identity()["run_hash"])
+        assert_over(tracker)
+
+    def test_a_run_that_was_deleted_is_the_runs_fault_and_gone(self, tmp_path: Path) -> None:
+        tracker = started(tmp_path)
+        tracker.deliver([row(0, m=0.0)])
+        run_hash = str(tracker.identity()["run_hash"])
+        assert Repo.from_path(str(tmp_path)).delete_run(run_hash)
+        with pytest.raises(AimRunGoneError, match=f"{run_hash} was deleted") as gone:
+            tracker.deliver([row(1, m=1.0)])
+        assert tracker.fault(gone.value) == "run"
+        for call in (lambda: tracker.deliver([row(1, m=1.0)]), tracker.finish):
+            with pytest.raises(MissingRunError) as missing:
+                call()
+            assert tracker.fault(missing.value) == "run"
+        assert things_in(tmp_path) == set()
 
 
 class TestReader:

@@ -16,6 +16,8 @@ from aim.storage.context import Context
 from aim.storage.inmemorytreeview import InMemoryTreeView
 from aim.storage.rockscontainer import RocksContainer
 
+from tracking_aim.address import is_remote
+from tracking_aim.errors import AimRepositoryError
 from tracking_aim.layout import (
     ABOUT,
     AXIS,
@@ -34,7 +36,6 @@ from tracking_aim.layout import (
 )  # fmt: skip
 from tracking_aim.objects import value_of
 from tracking_aim.remote import Link
-from tracking_aim.runs import AimRepositoryError, is_remote
 from tracking_core.names import unescape
 from tracking_core.records import Config, End, Log, LoggedFile, Record, Status, Tags, Value
 
@@ -107,10 +108,12 @@ class History:
         self._take_sequences(rows, files)
         yield from rows
         ended = self.meta_run_tree.get("end_time")
-        if status is None and ended is not None:
+        if ended is None:
+            return  # for Aim it goes on, whatever its params say
+        if status is None:
             yield End("finished", ended)  # not ours: Aim knows of no other end
         elif status in STATUSES:
-            yield End(status, began if ended is None else ended)
+            yield End(status, ended)
 
     def _config(self, params: dict[str, Any]) -> dict[str, Any]:
         exact: dict[str, Any] = json.loads(self.meta_run_tree.get((OURS, "config")) or "{}")

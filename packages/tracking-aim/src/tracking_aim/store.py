@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ from aim.storage import encoding
 from aim.storage.hashing import hash_auto
 from aim.storage.treeutils import encode_tree
 
+from tracking_aim.errors import AimRunGoneError
 from tracking_aim.layout import Path
 
 __all__ = ["COLUMNS", "Entry", "LocalStore", "Moment", "Points", "Store"]
@@ -68,6 +69,7 @@ class Store(Protocol):
 
         Raises:
             OSError: not all of them are stored.
+            AimRunGoneError: there is no such run any more.
         """
 
 
@@ -85,6 +87,8 @@ class LocalStore:
     failed = False
 
     def __init__(self, repo: Any, run_hash: str) -> None:
+        self._hash, self._repo_path = run_hash, repo.path
+        self._place = os.path.join(repo.path, "meta", "chunks", run_hash)
         self._containers = {
             part: repo.request_container(part, run_hash, read_only=False)
             for part in ("seqs", "meta")
@@ -101,6 +105,13 @@ class LocalStore:
             return None
 
     def write(self, entries: Mapping[Path, Entry], points: Mapping[Path, Points] = {}) -> None:
+        try:
+            # RocksDB would go on writing into files that have no name any more.
+            os.stat(self._place)
+        except FileNotFoundError:
+            raise AimRunGoneError(
+                f"the run {self._hash} was deleted from {self._repo_path}, or the repository was"
+            ) from None
         batches = {part: container.batch() for part, container in self._containers.items()}
         for path, (value, replace) in entries.items():
             container, batch = self._containers[path[0]], batches[path[0]]
@@ -139,10 +150,3 @@ class LocalStore:
                 put(epoch_at + place, encoded[0])
                 put(time_at + place, encoded[1])
                 put(step_at + place, encoded[2])
-
-    def close(self) -> None:
-        """Let go of the databases, whoever else still holds on to the containers."""
-        for container in self._containers.values():
-            with suppress(Exception):  # its last flush, of what is in the log anyway
-                container.close()
-            container._db = None

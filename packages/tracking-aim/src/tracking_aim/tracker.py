@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from tracking_aim.address import absolute, is_remote, public
+from tracking_aim.errors import AimRepositoryError, AimRunGoneError
 from tracking_aim.importing import unhooked
 from tracking_aim.layout import OURS, PARAMS, STATUS, TAGS, fitted, name_of
+from tracking_core.arguments import parameters_of, refuse_unknown
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_core.values import Image
@@ -22,15 +27,35 @@ if TYPE_CHECKING:  # these import aim
 
 __all__ = ["AimTracker"]
 
-RUN_TAKES = {
-    "capture_terminal_logs",
-    "experiment",
-    "force_resume",
-    "log_system_params",
-    "repo",
-    "run_hash",
-    "system_tracking_interval",
+# Where the library can't be looked at.
+RUN_TAKES = frozenset(
+    {
+        "capture_terminal_logs",
+        "experiment",
+        "force_resume",
+        "log_system_params",
+        "read_only",
+        "repo",
+        "run_hash",
+        "system_tracking_interval",
+    }
+)
+OURS_TAKES = frozenset({"artifacts_uri"})
+
+# As the operating system and SQLite word it, which is all that Aim's errors have of it.
+NOT_WRITABLE = (
+    "Permission denied",
+    "Read-only file system",
+    "readonly database",
+    "unable to open database file",
+)
+
+OF_THIS_PROCESS = {
+    "system_tracking_interval": "measure CPU and memory",
+    "capture_terminal_logs": "capture the output",
+    "log_system_params": "record packages, arguments and git commit",
 }
+"""What Aim would do, asked for by these, with the process that it lives in."""
 
 
 class AimTracker(RecordTracker):
@@ -46,8 +71,12 @@ class AimTracker(RecordTracker):
         logging_dir: the directory that holds the repository (its ``.aim``). It is made if need be.
         **kwargs: those of ``aim.Run``. `repo` is used in place of `logging_dir`, and may be the
             address of an Aim server (``"aim://host:53800"``). `run_hash` goes on with a run.
-            Terminal logs and system metrics are off unless they are asked for. Beside them
-            `artifacts_uri` (``"s3://..."``), where files go; without it they lie in the repository.
+            Terminal logs, system metrics and system params are off unless they are asked for, which
+            takes ``delivery="thread"``: Aim looks at its own process. Beside them `artifacts_uri`
+            (``"s3://..."``), where files go; without it they lie in the repository.
+
+    Raises:
+        TypeError: ``aim.Run`` has no such argument.
     """
 
     name = "aim"
@@ -58,17 +87,37 @@ class AimTracker(RecordTracker):
         self, run_name: str, logging_dir: str | os.PathLike[str] = ".", **kwargs: object
     ) -> None:
         super().__init__()
+        known = parameters_of("aim.sdk.run", "Run.__init__") or RUN_TAKES
+        refuse_unknown(self.name, kwargs, (known | OURS_TAKES) - {"read_only"}, "aim.Run")
         self.run_name = run_name
         self.logging_dir = logging_dir
         self._kwargs: dict[str, Any] = kwargs
-        self._resumed: Mapping[str, Plain] = {}
-        self._half_started = False
-        self._identity: dict[str, Plain] = {}
+        place: Any = kwargs.get("repo") or logging_dir
+        self._address = absolute(os.fspath(place))
+        given = kwargs.get("run_hash")
+        # Chosen here and not by Aim: a start that is tried again, by whomever, begins one run.
+        self._run_hash = secrets.token_hex(12) if given is None else str(given)
+        self._given = given is not None
+        self._begun = self._resumed = False
+        self._options: dict[str, Any] = {}
         self._open: OpenRun | None = None
         self._sequences: Sequences | None = None
+        self._state: Literal["not started", "running", "finished"] = "not started"
         self._config: dict[str, Any] = {}
         self._ended_at: float | None = None
         self._lock = threading.RLock()
+
+    def check_lane(self, lane: str) -> None:
+        """Refuse what Aim would find out about the delivery process instead of the training."""
+        if lane != "process":
+            return
+        for option, what in OF_THIS_PROCESS.items():
+            if self._kwargs.get(option):
+                raise ValueError(
+                    f"init_kwargs['aim'][{option!r}]: Aim would {what} of the delivery process, "
+                    'where it lives, not of the training: use Tracking(..., delivery="thread"), or '
+                    "leave it out"
+                )
 
     # --- the run ---
 
@@ -92,52 +141,58 @@ class AimTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that ``aim.Run`` does not have.
             AimRepositoryError: the repository can't be used.
             aim.sdk.errors.MissingRunError: there is no run `run_hash`.
             OSError: the directory can't be written, or the server can't be reached.
         """
         if self._open is not None:
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
-        unknown = sorted(self._kwargs.keys() - RUN_TAKES - {"artifacts_uri"})
-        if unknown:
-            raise TypeError(
-                f"tracker {self.name!r} has no argument {', '.join(map(repr, unknown))}: beside "
-                f"run_name and logging_dir it takes artifacts_uri, {', '.join(sorted(RUN_TAKES))}"
-            )
+        if self._state == "finished" and not (self._resumed or self._given):
+            self._run_hash, self._begun = secrets.token_hex(12), False
         options = {**self._kwargs}
-        uri, address = options.pop("artifacts_uri", None), options.pop("repo", self.logging_dir)
-        given = options.pop("run_hash", None)
-        run_hash = self._resumed.get("run_hash", given)
-        address = self._resumed.get("repo", address)
-        self._begin(os.fspath(address), None if run_hash is None else str(run_hash), options)
-        run, ours = self._running(), self._half_started or not self._resumed
-        # A start that fails from here on and is tried again goes on with the run that it made.
-        self._resumed, self._half_started = self.identity(), ours
-        self._ended_at = None
+        for ours in ("repo", "run_hash"):
+            options.pop(ours, None)
+        uri = options.pop("artifacts_uri", None)
+        if self.training_pid not in (None, os.getpid()):
+            for option in OF_THIS_PROCESS:
+                options.pop(option, None)
+        self._options = options
+        new = not self._begun and not self._given
+        self._begin(options, new=new)
+        run = self._running()
         try:
-            if ours:
+            if new:
                 run.call(setattr, run.native, "name", str(self.run_name))
             if uri is not None:
                 run.call(run.native.set_artifacts_uri, str(uri))
         except BaseException:
             self._open = self._sequences = None
-            run.give_up()
+            run.undo()
             raise
-        self._resumed, self._half_started = {}, False
+        self._begun, self._resumed = True, False
+        self._state, self._ended_at = "running", None
 
     def identity(self) -> dict[str, Plain]:
-        """Which run it is and where: ``{"run_hash": ..., "repo": ...}``."""
-        return dict(self._identity)
+        """Which run it is and where: ``{"run_hash": ..., "repo": ...}``, before `start`, too.
+
+        Once it has begun, ``"begun": True`` is there too: if it is missing then, it was deleted.
+        """
+        known: dict[str, Plain] = {"run_hash": self._run_hash, "repo": public(self._address)}
+        return {**known, "begun": True} if self._begun else known
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the run that `identity` names."""
-        if not isinstance(identity.get("run_hash"), str):
+        run_hash = identity.get("run_hash")
+        if not isinstance(run_hash, str):
             raise ValueError(
                 f"tracker {self.name!r} can't resume {dict(identity)!r}: it needs 'run_hash', "
                 "as identity() gives it"
             )
-        self._resumed, self._half_started = dict(identity), False
+        self._run_hash = run_hash
+        self._begun, self._resumed = bool(identity.get("begun")), True
+        repo = identity.get("repo")
+        if isinstance(repo, str) and repo != public(self._address):
+            self._address = repo
 
     @on_main_process
     def finish(self, status: Status = "finished") -> None:
@@ -148,37 +203,48 @@ class AimTracker(RecordTracker):
             ended_at = time.time() if self._ended_at is None else self._ended_at
             run, batch = self._connected(), self._batch()
             batch.param((STATUS,), status)
-            batch.commit()
-            self._open = self._sequences = None
+            self._commit(batch)
+            # Only then has it ended: what fails here is tried again.
             run.close(ended_at, succeeded=status == "finished")
+            self._open = self._sequences = None
+            self._state = "finished"
 
-    def _begin(self, address: str, run_hash: str | None, options: Mapping[str, Any]) -> None:
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault an error of Aim's is."""
+        if isinstance(error, AimRepositoryError):
+            return "setup"
+        if type(error).__name__ == "MissingRunError":
+            # One that the user named was never there; another one has been deleted.
+            return "run" if self._begun else "setup"
+        if any(words in str(error) for words in NOT_WRITABLE):
+            return "setup"
+        return super().fault(error)
+
+    def _begin(self, options: Mapping[str, Any], *, new: bool = False) -> None:
         with unhooked():
             from tracking_aim.batch import Batch, Sequences
             from tracking_aim.remote import RemoteRun
-            from tracking_aim.runs import LocalRun, is_remote
+            from tracking_aim.runs import LocalRun
 
-        run = (RemoteRun if is_remote(address) else LocalRun)(
-            address, run_hash, options, self.began_at
+        run = (RemoteRun if is_remote(self._address) else LocalRun)(
+            self._address, self._run_hash, options, self.began_at, new=new
         )
         try:
-            found = run.native.hash
-            sequences = Sequences(found, run.store)
+            sequences = Sequences(self._run_hash, run.store)
             batch = Batch(sequences)
-            config = batch.noted((OURS, "config")) if run_hash else None
+            config = batch.noted((OURS, "config"))
             batch.param((STATUS,), "running")
             batch.commit()
         except BaseException:
-            run.give_up()
+            run.undo()
             raise
         self._open, self._sequences = run, sequences
         self._config = json.loads(config or "{}")
-        self._identity = {"run_hash": found, "repo": run.repo_path}
+        self._address = run.repo_path
 
     def _running(self) -> OpenRun:
         if self._open is None:
-            state = "finished" if self._identity else "not started"
-            raise NotStartedError(f"tracker {self.name!r} is {state}: call start() first")
+            raise NotStartedError(f"tracker {self.name!r} is {self._state}: call start() first")
         return self._open
 
     def _connected(self) -> OpenRun:
@@ -186,9 +252,8 @@ class AimTracker(RecordTracker):
         run = self._running()
         if run.lost:
             run.give_up()
-            where, which = str(self._identity["repo"]), str(self._identity["run_hash"])
             # What has failed may hold the run's lock still.
-            self._begin(where, which, {"force_resume": True})
+            self._begin({**self._options, "force_resume": True})
         return self._running()
 
     def _batch(self) -> Batch:
@@ -196,6 +261,14 @@ class AimTracker(RecordTracker):
 
         assert self._sequences is not None
         return Batch(self._sequences)
+
+    def _commit(self, batch: Batch) -> None:
+        try:
+            batch.commit()
+        except AimRunGoneError:
+            # Nothing shall say any more that it is alive.
+            self._running().give_up()
+            raise
 
     # --- what goes where ---
 
@@ -252,7 +325,7 @@ class AimTracker(RecordTracker):
                         rows.take(record)
                     case End():  # finish() says it, once the last record has been taken
                         self._ended_at = record.wall_time
-            batch.commit()
+            self._commit(batch)
             self._config = config
             if labels:
                 run.call(_set_labels, run.native, labels)
