@@ -15,6 +15,7 @@ from tracking_core.records import (
 )
 from tracking_core.testing import Seen
 from tracking_dvclive import DVCLiveTracker, read_run
+from tracking_dvclive.errors import DVCLiveRunGoneError
 
 from .runs import in_another_process, row, started
 
@@ -109,6 +110,20 @@ class TestDisk:
         tracker.deliver([row(1, m=2.0)])
         tracker.finish()
         assert Seen(read_run("dvclive")).values("m") == [2.0]
+
+    def test_a_directory_that_is_gone_is_missed_and_may_come_back(self) -> None:
+        tracker = started()
+        tracker.deliver([row(0, m=0.0)])
+        Path("dvclive").rename("away")
+        for call in (lambda: tracker.deliver([row(1, m=1.0)]), tracker.finish):
+            with pytest.raises(DVCLiveRunGoneError, match="put it back") as gone:
+                call()
+            assert tracker.fault(gone.value) == "run"
+        assert not Path("dvclive").exists()
+        Path("away").rename("dvclive")
+        tracker.deliver([row(1, m=1.0)])
+        tracker.finish()
+        assert Seen(read_run("dvclive")).values("m") == [0.0, 1.0]
 
     def test_what_is_only_for_the_screen_costs_no_row(self) -> None:
         Path("dvc.yaml").mkdir()

@@ -22,6 +22,7 @@ from tracking_core.records import (
 )
 from tracking_core.testing import Seen
 from tracking_dvclive import DVCLiveTracker, read_run
+from tracking_dvclive.errors import DVCLiveDirectoryError
 
 from .runs import (
     WALL_TIME,
@@ -114,18 +115,55 @@ class TestLifeCycle:
             tracker.log({"m": 1.0})
         assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
-    def test_an_unknown_argument_is_named(self) -> None:
-        with pytest.raises(TypeError, match=r"'dvclive' has no argument 'save_exp'.*save_dvc_exp"):
-            started(save_exp=True)
-        assert os.listdir() == []
+    def test_an_unknown_argument_is_named_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match=r"no argument 'directory': .*takes .*dvcyaml"):
+            DVCLiveTracker(directory="x")
+        with pytest.raises(TypeError, match="no argument 'reports': did you mean 'report'"):
+            Tracking("dvclive", tmp_path).init_trackers(
+                "p", init_kwargs={"dvclive": {"reports": 1}}
+            )
+
+    @pytest.mark.parametrize("place", ["file", "file/below"])
+    def test_a_directory_that_is_a_file_is_named(self, place: str) -> None:
+        Path("file").write_text("mine")
+        for options in ({}, {"resume": True}):
+            tracker = DVCLiveTracker(dir=place, **options)
+            with pytest.raises(DVCLiveDirectoryError, match=r"can't write.*Give another") as bad:
+                tracker.start()
+            assert tracker.fault(bad.value) == "setup"
+        assert Path("file").read_text() == "mine"
+
+    def test_a_directory_that_can_not_be_written_is_named(self) -> None:
+        script = """if True:
+            import os
+            from tracking_dvclive import DVCLiveTracker
+            from tracking_dvclive.quiet import imported
+            imported()  # nobody may be allowed to read where Python is
+            import tracking_dvclive.run
+            if os.geteuid() == 0:
+                os.seteuid(65534)
+            tracker = DVCLiveTracker(dir="locked/dvclive")
+            try:
+                tracker.start()
+            except Exception as error:
+                print(tracker.fault(error), error)
+        """
+        Path("locked").mkdir(mode=0o555)
+        for path in (Path().absolute(), *Path().absolute().parents):
+            if path.stat().st_uid == os.getuid():
+                path.chmod(path.stat().st_mode | 0o055)
+        said = in_another_process(script)
+        assert said.startswith("setup tracker 'dvclive' can't write to its directory"), said
 
     def test_a_url_is_refused_with_what_to_do(self) -> None:
         with pytest.raises(ValueError, match=r"'s3://bucket/run': give a local dir"):
             started("s3://bucket/run")
 
     def test_a_wrong_argument_leaves_nothing_behind(self) -> None:
-        with pytest.raises(Exception, match=r"dvc\.yaml"):
-            started(dvcyaml="other.yaml")
+        tracker = DVCLiveTracker(dvcyaml="other.yaml")
+        with pytest.raises(Exception, match=r"dvc\.yaml") as wrong:
+            tracker.start()
+        assert tracker.fault(wrong.value) == "setup"
         assert os.listdir() == []
 
     def test_the_end_of_a_replayed_run_is_when_it_was(self) -> None:

@@ -5,7 +5,6 @@ Imports dvclive, so only `DVCLiveTracker.start` imports this.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from tracking_core.locks import only_one
 from tracking_core.records import Plain
 from tracking_dvclive import layout
 from tracking_dvclive.batch import replace_file
@@ -22,7 +22,6 @@ from tracking_dvclive.history import header, line, made_fit, milliseconds
 from tracking_dvclive.library import (
     CustomPlot,
     Image,
-    Live,
     Metric,
     NumpyEncoder,
     env2bool,
@@ -34,20 +33,10 @@ from tracking_dvclive.library import (
 )
 
 __all__ = [
-    "known_arguments", "make_dvcyaml", "make_report", "register_existing", "register_image",
-    "register_metric", "register_plot", "resumes", "shadowed", "signal_step", "store_params",
-    "store_summary", "summarised", "unknown_arguments",
+    "make_dvcyaml", "make_report", "register_existing", "register_image",
+    "register_metric", "register_plot", "resumes", "save_experiment", "shadowed", "signal_step", "store_params",
+    "store_summary", "summarised",
 ]  # fmt: skip
-
-
-def known_arguments() -> list[str]:
-    """What ``dvclive.Live`` takes."""
-    return [name for name in inspect.signature(Live.__init__).parameters if name != "self"]
-
-
-def unknown_arguments(kwargs: Mapping[str, object]) -> list[str]:
-    """The names among `kwargs` that it does not take."""
-    return sorted(kwargs.keys() - set(known_arguments()))
 
 
 def resumes(kwargs: Mapping[str, Any]) -> bool:
@@ -190,15 +179,21 @@ def register_existing(live: Any) -> None:
 def make_dvcyaml(live: Any) -> None:
     """``Live.make_dvcyaml``, with our notes among the parameters.
 
+    Runs that write into one file at once would lose each other's entries.
+
     Args:
         live: one whose ``dvcyaml`` is not None or False.
+
+    Raises:
+        StoreBusyError: another run writes it, and does not come to an end.
     """
-    type(live).make_dvcyaml(live)  # the class's own, also while it is shadowed
-    if os.path.exists(live.dvc_file):
-        folder = Path(live.dvc_file).parent.absolute().as_posix()
-        notes = rel_path(layout.path_in(live.dir, layout.SHOWN_NOTES), folder)
-        with modify_yaml(live.dvc_file) as content:
-            content["params"] = [*content.get("params", []), notes]
+    with only_one(live.dvc_file):
+        type(live).make_dvcyaml(live)  # the class's own, also while it is shadowed
+        if os.path.exists(live.dvc_file):
+            folder = Path(live.dvc_file).parent.absolute().as_posix()
+            notes = rel_path(layout.path_in(live.dir, layout.SHOWN_NOTES), folder)
+            with modify_yaml(live.dvc_file) as content:
+                content["params"] = [*content.get("params", []), notes]
 
 
 def make_report(live: Any) -> None:
@@ -210,6 +205,15 @@ def signal_step(live: Any) -> None:
     """Tell DVC's extension for VS Code, in a DVC repository, that there are new rows."""
     if live._dvc_repo is not None or live._inside_dvc_pipeline:
         mark_dvclive_step_completed(live.summary.get("step", 0))
+
+
+def save_experiment(live: Any) -> bool:
+    """``Live.save_dvc_exp``; whether the experiment is saved, or none was to be."""
+    if not live._save_dvc_exp:
+        return True
+    live._experiment_rev = None
+    type(live).save_dvc_exp(live)  # it takes an error of DVC's for a mishap
+    return live._experiment_rev is not None
 
 
 @contextmanager

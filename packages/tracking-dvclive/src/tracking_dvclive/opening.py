@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 from tracking_core.files import files_below
 from tracking_dvclive import layout, native
 from tracking_dvclive.batch import json_bytes, replace_file
+from tracking_dvclive.errors import DVCLiveDirectoryError
 from tracking_dvclive.history import read_history
 from tracking_dvclive.layout import path_in
 from tracking_dvclive.library import Live, load_yaml
 from tracking_dvclive.notes import Notes, read_notes
+from tracking_dvclive.repository import live_in_it
 from tracking_dvclive.saved import is_committed, is_experiment
 
 __all__ = ["Opened", "opened"]
@@ -34,6 +36,7 @@ class Opened(NamedTuple):
         indexed: the files that the index of media names.
         metrics: the names of the metrics that have a file.
         next_position: the step after its last one.
+        unsaved: why DVC is going to save nothing of it, with a place for the run's directory.
     """
 
     live: Any
@@ -41,15 +44,17 @@ class Opened(NamedTuple):
     indexed: set[str]
     metrics: list[str]
     next_position: int
+    unsaved: str = ""
 
 
 def opened(given: Any, kwargs: Mapping[str, Any], resumed: str | None) -> Opened:
     """The run on the ``Live`` that was `given`, else on one that is made with `kwargs`.
 
     Raises:
-        TypeError: `given` is no ``Live``, or `kwargs` holds an argument that it does not have.
+        TypeError: `given` is no ``Live``.
         ValueError: the directory is a URL.
-        OSError: it can't be made.
+        DVCLiveDirectoryError: it can't be made.
+        OSError: the disk is full or broken.
     """
     if given is not None:
         if not isinstance(given, Live):
@@ -58,6 +63,16 @@ def opened(given: Any, kwargs: Mapping[str, Any], resumed: str | None) -> Opened
             )
         return _entered(given, goes_on=bool(resumed or given._resume or given in _ours))
     _check(kwargs)
+    try:
+        return _made(kwargs, resumed)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise DVCLiveDirectoryError(
+            f"tracker 'dvclive' can't write to its directory: {error}. Give another one "
+            "(init_kwargs={'dvclive': {'dir': ...}})"
+        ) from error
+
+
+def _made(kwargs: Mapping[str, Any], resumed: str | None) -> Opened:
     wanted = os.fspath(kwargs.get("dir") or "dvclive")
     goes_on = resumed is not None or native.resumes(kwargs)
     directory, ours_alone = wanted, False
@@ -68,21 +83,17 @@ def opened(given: Any, kwargs: Mapping[str, Any], resumed: str | None) -> Opened
     elif not _is_dvcs_to_manage(wanted):
         directory, ours_alone = layout.first_free(wanted), True
     try:
-        live = Live(**{**kwargs, "dir": directory, "resume": goes_on})
+        live, unsaved = live_in_it({**kwargs, "dir": directory, "resume": goes_on})
     except BaseException:
         if ours_alone:
             layout.give_back(directory)
         raise
-    return _entered(live, goes_on=goes_on or ours_alone)
+    asked = kwargs.get("save_dvc_exp", True)
+    entered = _entered(live, goes_on=goes_on or ours_alone)
+    return entered._replace(unsaved=unsaved if asked else "")
 
 
 def _check(kwargs: Mapping[str, Any]) -> None:
-    unknown = native.unknown_arguments(kwargs)
-    if unknown:
-        raise TypeError(
-            f"tracker 'dvclive' has no argument {', '.join(map(repr, unknown))}: beside run_name "
-            f"and live it takes those of dvclive.Live: {', '.join(native.known_arguments())}"
-        )
     if "://" in str(kwargs.get("dir")):
         raise ValueError(
             f"tracker 'dvclive' writes to a local directory, not to {str(kwargs['dir'])!r}: give a "

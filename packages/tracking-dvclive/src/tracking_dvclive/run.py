@@ -29,6 +29,7 @@ from tracking_core.tables import pictures_beside
 from tracking_dvclive import layout, native
 from tracking_dvclive.artifacts import kept
 from tracking_dvclive.batch import Batch, json_bytes
+from tracking_dvclive.errors import DVCLiveRunGoneError
 from tracking_dvclive.history import header, line, milliseconds
 from tracking_dvclive.layout import path_in
 from tracking_dvclive.media import Stored, histogram_plot, stored, table_plot
@@ -69,7 +70,7 @@ class Run:
         self._metrics = names(self._notes.names, begun.metrics)
         self._reject = reject
         self._said: set[str] = set()
-        self._shown = Shown(self.live, self.directory, self._say)
+        self._shown = Shown(self.live, self.directory, self._say, reject)
         self._files: dict[str, str] = {}
         self._notes_changed = False
         self._step: int | None = None
@@ -89,16 +90,25 @@ class Run:
             TypeError, ValueError, OSError: as `DVCLiveTracker.start` says.
         """
         with quiet() as heard:
-            run = cls(opened(live, kwargs, resumed), reject)
+            begun = opened(live, kwargs, resumed)
+            run = cls(begun, reject)
             run._notes.run_name = run_name or run._notes.run_name
             run._notes.store(run.directory)
+        if begun.unsaved:
+            reject("DVC experiment", run_name or "", begun.unsaved.format(run.directory))
+            return run
         explicit = kwargs.get("save_dvc_exp")
         run._pass_on([one for one in heard if explicit or not one.startswith(_NO_GIT)])
         return run
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """What is taken within it lands when it ends, or not at all."""
+        """What is taken within it lands when it ends, or not at all.
+
+        Raises:
+            DVCLiveRunGoneError: the run's directory is not there any more.
+        """
+        self._check_that_it_is_there()
         batch = Batch()
         with quiet() as heard:
             try:
@@ -281,6 +291,7 @@ class Run:
         Raises:
             OSError: the disk is full or broken.
         """
+        self._check_that_it_is_there()
         self._notes.status, self._notes.ended_at = status, wall_time
         with quiet() as heard:
             self._notes.store(self.directory)
@@ -288,6 +299,14 @@ class Run:
         self._pass_on(heard)
 
     # --- inside ---
+
+    def _check_that_it_is_there(self) -> None:
+        """What is written to a file that is not there makes another, with the rest of its rows."""
+        if not os.path.isdir(path_in(self.directory, layout.OURS)):
+            raise DVCLiveRunGoneError(
+                f"the run's directory {self.directory} was deleted or moved: put it back, and it "
+                "goes on"
+            )
 
     def _place(self, path: str) -> str:
         return os.path.relpath(path, self.directory).replace(os.sep, "/")

@@ -17,10 +17,13 @@ from tracking_dvclive import layout, native
 from tracking_dvclive.batch import json_bytes, replace_file
 from tracking_dvclive.layout import path_in
 from tracking_dvclive.media import Plot
+from tracking_dvclive.quiet import quiet
+from tracking_dvclive.repository import alone_in_it, is_locked
 from tracking_dvclive.studio import Studio
 
 __all__ = ["Shown"]
 
+TRIES_AT_THE_END = 5
 SHARE_FOR_REPORTS = 0.05  # of the run's time: making one takes longer with every row
 
 
@@ -31,12 +34,21 @@ class Shown:
         live: the ``dvclive.Live``.
         directory: the run's, absolute.
         say: told once what went wrong.
+        reject: told what DVC does not get.
     """
 
-    def __init__(self, live: Any, directory: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        live: Any,
+        directory: str,
+        say: Callable[[str], None],
+        reject: Callable[[str, object, str], None],
+    ) -> None:
         self._live = live
         self._directory = directory
         self._say = say
+        self._reject = reject
+        self._tries_left = TRIES_AT_THE_END
         self._studio = Studio(live, directory, say)
         self._home = os.getcwd()
         self._artifacts: set[str] = set()
@@ -87,15 +99,21 @@ class Shown:
         self._studio.post()
 
     def end(self) -> None:
-        """``Live.end()``: the last of all this, and the DVC experiment."""
+        """``Live.end()``: the last of all this, and the DVC experiment.
+
+        Raises:
+            TimeoutError: git or DVC is busy with something else. It is to be tried again.
+        """
         live = self._live
-        self._cache_artifacts()
+        self._tries_left -= 1
+        self._in_the_repository("artifacts", self._cache_artifacts)
         self._report_after = 0.0
         with native.shadowed(
             live,
             make_summary=self._store_last_summary,
             make_dvcyaml=lambda: self._careful(lambda: native.make_dvcyaml(live)),
             make_report=lambda: self._careful(self._make_report),
+            save_dvc_exp=lambda: self._in_the_repository("DVC experiment", self._save_experiment),
             post_data_to_studio=self._studio.post,
             _wait_for_studio_updates_posted=self._studio.close,
         ):
@@ -131,6 +149,25 @@ class Shown:
         elif not live._inside_dvc_pipeline:
             for name in sorted(self._artifacts):
                 live.cache(os.path.join(live.dir, layout.ARTIFACTS, name))
+
+    def _save_experiment(self) -> None:
+        with quiet() as heard:
+            saved = native.save_experiment(self._live)
+        if not saved:
+            raise RuntimeError(" ".join(heard) or "DVC does not say why")
+
+    def _in_the_repository(self, what: str, do: Callable[[], None]) -> None:
+        """`do` what changes the repository. The run is whole without it, if that can't be done."""
+        try:
+            with alone_in_it():
+                do()
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}".rstrip(" :.")
+            if is_locked(error) and self._tries_left > 0:
+                raise TimeoutError(f"DVC can't save it for now: {words}") from error
+            name = self._live._exp_name or ""
+            remedy = "Once `git status` and `dvc status` are clean of that, `dvc exp save` does it"
+            self._reject(what, name, f"DVC could not save it: {words}. {remedy}")
 
     def _careful(self, make: Callable[[], None]) -> None:
         try:

@@ -8,9 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tracking_core.arguments import parameters_of, refuse_unknown
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.tracker import RecordTracker, on_main_process
+from tracking_dvclive.errors import DVCLiveDirectoryError
 
 if TYPE_CHECKING:  # it imports dvclive
     from tracking_dvclive.run import Run
@@ -40,6 +43,9 @@ class DVCLiveTracker(RecordTracker):
         live: a ``dvclive.Live`` to log to, as it is.
         **kwargs: those of ``dvclive.Live``, such as `dir` (``"dvclive"``), `save_dvc_exp` and
             `dvcyaml`.
+
+    Raises:
+        TypeError: ``dvclive.Live`` has no such argument.
     """
 
     name = "dvclive"
@@ -48,6 +54,7 @@ class DVCLiveTracker(RecordTracker):
 
     def __init__(self, run_name: str | None = None, live: Any = None, **kwargs: Any) -> None:
         super().__init__()
+        refuse_unknown(self.name, kwargs, parameters_of("dvclive.live", "Live.__init__"), "Live")
         self.run_name = run_name
         self.init_kwargs = kwargs
         self._given = live
@@ -80,9 +87,10 @@ class DVCLiveTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that ``dvclive.Live`` does not have.
-            ValueError: `dir` is a URL.
-            OSError: the directory can't be made.
+            TypeError: `live` is no ``dvclive.Live``.
+            ValueError: `dir` is a URL, or DVCLive refuses an argument.
+            DVCLiveDirectoryError: the directory can't be made. It is a `ValueError`.
+            OSError: the disk is full or broken.
         """
         with self._lock:
             if self._run is not None:
@@ -105,6 +113,7 @@ class DVCLiveTracker(RecordTracker):
 
         Raises:
             NotStartedError: before `start`, or after `finish`.
+            DVCLiveRunGoneError: the run's directory was deleted.
             OSError: the disk is full or broken. No row of `records` is in the files then.
         """
         with self._lock:
@@ -147,6 +156,12 @@ class DVCLiveTracker(RecordTracker):
             # If this raises it can be called again.
             self._run.end(status, time.time() if self._ended_at is None else self._ended_at)
             self._run = None
+
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault an error of DVCLive's is."""
+        if isinstance(error, DVCLiveDirectoryError) or type(error).__module__ == "dvclive.error":
+            return "setup"  # the latter is about an argument
+        return super().fault(error)
 
     def _running(self) -> Run:
         if self._run is None:
