@@ -198,6 +198,22 @@ class JournalMachine(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
 
+def test_an_empty_segment_that_a_full_disk_keeps_is_pruned_later() -> None:
+    machine = JournalMachine()
+    try:
+        machine.first(mapped=False)
+        machine.disk_begins_to_refuse(error=errno.ENOSPC, short=0)
+        machine.append_big(size=300)
+        machine.disk_works_again()
+        machine.append(payloads=[b"a"])
+        assert len(layout.segments(machine.writer.directory)) == 3
+        machine.deliver_and_ack(limit=1, which=0)
+        machine.prune()
+        assert len(layout.segments(machine.writer.directory)) == 1
+    finally:
+        machine.teardown()
+
+
 JournalMachine.TestCase.settings = settings(
     max_examples=500 if LONG else 150,
     stateful_step_count=60 if LONG else 30,

@@ -498,9 +498,12 @@ class Writer:
         if old.end <= segment.HEADER_BYTES:
             self._unsynced.remove(old)
             self._close_file(old)
-            with contextlib.suppress(OSError):
+            try:
                 self._files.unlink(str(old.path))
-            return
+            except OSError:
+                pass  # then it goes when those before it do
+            else:
+                return
         self._sealed.append((old.path, self._written()))
         if len(self._unsynced) > _UNSYNCED_SEGMENTS and self._sync_lock.acquire(blocking=False):
             # Without a helper, or with one that is behind, open files must not pile up.
