@@ -127,7 +127,7 @@ def test_after_a_kill_the_second_of_a_kind_is_recovered_by_its_name(
     statuses = Tracking.recover(run_dir, timeout=0)
     assert statuses["tensorboard"].state == "ended"
     assert statuses["tensorboard#2"].state == "stopped"
-    assert "'logging_dir'" in str(statuses["tensorboard#2"].last_error)
+    assert "init_kwargs={'tensorboard#2': {...}}" in str(statuses["tensorboard#2"].last_error)
 
     arguments = {"run_name": "second", "logging_dir": str(tmp_path / "elsewhere")}
     statuses = Tracking.recover(run_dir, init_kwargs={"tensorboard#2": arguments}, timeout=240)

@@ -199,9 +199,10 @@ def _made_again(stored: StoredTracker, given: Mapping[str, Any]) -> Callable[[],
     hand_in = (
         f"hand the tracker in: Tracking.recover(run_dir, trackers=[...]), named {stored.name!r}"
     )
-    if stored.was_handed_in:
+    if stored.was_handed_in and not given:
         raise _Unmade(
-            f"it was handed in as an object, and what that was made of is not kept: {hand_in}"
+            f"it was handed in as an object, and what that was made of is not kept: {hand_in}; "
+            f"or its constructor's arguments: init_kwargs={{{stored.name!r}: {{...}}}}"
         )
     name = stored.registered_name
     try:
