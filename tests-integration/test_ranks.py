@@ -114,7 +114,7 @@ def test_without_torch_the_launchers_variables_make_one_run_and_one_journal(
     assert [rank.wait(timeout=300) for rank in ranks] == [0, 0, 0]
 
     main, *others = (json.loads((tmp_path / f"report{rank}.json").read_text()) for rank in range(3))
-    (run_dir,) = (tmp_path / "tb" / ".tracking").iterdir()
+    (run_dir,) = (path for path in (tmp_path / "tb" / ".tracking").iterdir() if path.is_dir())
     assert (main["run_dir"], main["trackers"]) == (str(run_dir), ["tensorboard", "mlflow"])
     assert others == [{"run_dir": None, "trackers": [], "alone": True}] * 2
     assert len(list(run_dir.iterdir())) == 1

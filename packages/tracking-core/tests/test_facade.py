@@ -665,7 +665,8 @@ class TestRepr:
         tracking = Tracking([memory, MemoryTracker()], tmp_path, delivery="thread")
         assert repr(tracking) == "<Tracking: not started; memory, memory>"
         tracking.init_trackers("p")
-        tracking.flush()
+        tracking.log({"loss": 0.5})
+        assert tracking.flush(60)
         run = f"<Tracking 'p' {tracking.run_id}:"
         place = f"run_dir {str(tracking.run_dir)!r}>"
         assert repr(tracking) == f"{run} running; memory running, memory#2 running; {place}"
