@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy
 import pytest
 
-from tracking_comet_ml import CometMLTracker, CometSettingError, read_run
+from tracking_comet_ml import CometLoginError, CometMLTracker, CometSettingError, read_run
 from tracking_core import Artifact, Image, Table, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import fault_of
@@ -194,7 +194,7 @@ class TestWhichRun:
     def test_a_key_that_the_server_does_not_know(
         self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with pytest.raises(CometSettingError, match="COMET_API_KEY") as raised:
+        with pytest.raises(CometLoginError, match="COMET_API_KEY") as raised:
             started(api_key="another-key")
         assert "another-key" not in str(raised.value)
 
@@ -216,7 +216,7 @@ class TestWhichRun:
         with pytest.raises(ValueError, match="has no experiment"):
             read_run("0" * 32, download_to=tmp_path)
         monkeypatch.delenv("COMET_API_KEY")
-        with pytest.raises(CometSettingError, match="offline_directory"):
+        with pytest.raises(CometLoginError, match="offline_directory"):
             read_run("0" * 32, download_to=tmp_path)
 
 
@@ -297,8 +297,8 @@ class TestTrouble:
 
     def test_one_refused_point_costs_only_itself(self, server: Server) -> None:
         tracker = started()
-        # Two of them, three halves: the whole, the half, the one.
-        server.refusals["experiment/metric"] = [400, 400, 400]
+        # Two of them, three halves: the whole, the half, the one, and that once more.
+        server.refusals["experiment/metric"] = [400, 400, 400, 400]
         with pytest.warns(TrackingWarning, match=r"'a'.*HTTP status 400"):
             tracker.deliver([row({"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}, 1)])
         tracker.finish()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_comet_ml import CometMLTracker, CometSettingError, layout, read_run
+from tracking_comet_ml import CometLoginError, CometMLTracker, CometSettingError, layout, read_run
 from tracking_comet_ml.settings import imported
 from tracking_core import (
     Artifact,
@@ -203,11 +204,49 @@ class TestManners:
 
 
 class TestSettings:
-    def test_an_unknown_argument_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(TypeError, match=r"no argument 'offline_directory'.*experiment_config"):
-            CometMLTracker("p", offline_directory=str(tmp_path)).start()
-        with pytest.raises(CometSettingError, match="bogus"):
-            make(tmp_path, experiment_config={"bogus": 1}).start()
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"offline_directory": "runs"}, "'offline_directory': it goes into experiment_config"),
+            (
+                {"experiment_kye": KEY},
+                "no argument 'experiment_kye': did you mean 'experiment_key'",
+            ),
+            (
+                {"experiment_config": {"tgas": ["a"]}},
+                "'tgas': did you mean 'tags'.*ExperimentConfig",
+            ),
+            ({"experiment_config": "runs"}, "experiment_config is a dict or"),
+        ],
+    )
+    def test_an_argument_that_comet_does_not_have_is_named_before_comet_is_imported(
+        self, tmp_path: Path, arguments: dict[str, Any], said: str
+    ) -> None:
+        script = """if True:
+            import sys
+            from tracking_core import Tracking
+            try:
+                Tracking("comet_ml", "logs").init_trackers("p", init_kwargs={"comet_ml": eval(sys.argv[1])})
+            except TypeError as error:
+                assert "comet_ml" not in sys.modules
+                print(error)
+        """
+        done = in_another_process(script, repr(arguments), TRACKING_DIR=str(tmp_path))
+        assert re.search(said, done.stdout), done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"mode": "get_or_crate"}, "did you mean 'get_or_create'"),
+            ({"experiment_key": "short"}, "32 to 50"),
+            ({"experiment_key": "0-" * 16}, "32 to 50"),
+        ],
+    )
+    def test_a_value_that_comet_does_not_take_is_refused_at_once(
+        self, arguments: dict[str, Any], said: str
+    ) -> None:
+        with pytest.raises(ValueError, match=said):
+            CometMLTracker("p", **arguments)
 
     def test_the_run_name_is_the_project_unless_there_is_another(self, tmp_path: Path) -> None:
         plain = delivered(tmp_path / "plain", run_name="digits")
@@ -240,22 +279,23 @@ class TestSettings:
         assert (meta(archive)["workspace"], meta(archive)["offline_id"]) == ("team", KEY)
 
     def test_without_an_api_key_it_says_what_to_do(self) -> None:
-        with pytest.raises(CometSettingError, match=r"COMET_API_KEY.*online=False"):
-            CometMLTracker("p", online=True).start()
+        tracker = CometMLTracker("p", online=True)
+        with pytest.raises(CometLoginError, match=r"COMET_API_KEY.*online=False") as raised:
+            tracker.start()
+        assert tracker.fault(raised.value) == "login"
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            ({"experiment_key": "short"}, "32 to 50"),
-            ({"experiment_key": "0-" * 16}, "32 to 50"),
             ({"mode": "get"}, "experiment_key"),
-            ({"mode": "bogus"}, "'get_or_create', 'get', 'create'"),
             ({"experiment_config": {"disabled": True}}, "switched off"),
         ],
     )
     def test_settings_of_no_use(self, tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
-        with pytest.raises(CometSettingError, match=said):
-            make(tmp_path / "run", **arguments).start()
+        tracker = make(tmp_path / "run", **arguments)
+        with pytest.raises(CometSettingError, match=said) as raised:
+            tracker.start()
+        assert tracker.fault(raised.value) == "setup"
         assert not (tmp_path / "run").exists()
 
     def test_creating_an_experiment_twice_is_refused(self, tmp_path: Path) -> None:

@@ -4,8 +4,16 @@ Importing this does not import comet_ml; starting a tracker does.
 """
 
 from tracking_comet_ml.__about__ import __version__
+from tracking_comet_ml.errors import (
+    CometExperimentError,
+    CometLoginError,
+    CometServerError,
+    CometSettingError,
+)
 from tracking_comet_ml.reader import read_run
-from tracking_comet_ml.settings import CometSettingError
 from tracking_comet_ml.tracker import CometMLTracker
 
-__all__ = ["CometMLTracker", "CometSettingError", "__version__", "read_run"]
+__all__ = [
+    "CometExperimentError", "CometLoginError", "CometMLTracker", "CometServerError", "CometSettingError",
+    "__version__", "read_run",
+]  # fmt: skip

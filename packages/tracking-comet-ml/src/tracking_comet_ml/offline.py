@@ -8,6 +8,7 @@ once and as a whole, and becomes an archive later also if its process was killed
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -21,10 +22,12 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from tracking_comet_ml.batch import Asset, Batch
+from tracking_comet_ml.errors import CometSettingError
 from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
-from tracking_comet_ml.settings import CometSettingError, Settings, imported
+from tracking_comet_ml.settings import Settings, imported
 from tracking_core.files import Unkept, copy_whole, whole_file
+from tracking_core.locks import only_one
 from tracking_core.records import Status
 
 if os.name == "posix":
@@ -36,6 +39,11 @@ MESSAGES = "messages.json"
 META = "experiment.json"
 LOCK = "lock"
 RUNNING = ".running"  # ends the name of a session's directory until it is an archive
+
+# A person has to do something about these: waiting for room on the disk is another matter.
+NO_PLACE = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+})  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _ours: set[str] = set()  # sessions of this process: its file locks don't keep itself out
@@ -49,27 +57,17 @@ class OfflineSession:
     This one is said to have begun at `began_at`, or now.
 
     Raises:
-        CometSettingError: `mode` is "create", and the experiment is there already.
-        OSError: the directory can't be written.
+        CometSettingError: `mode` is "create", and the experiment is there already; or the directory
+            can't be written.
+        OSError: the disk is full or broken.
     """
 
     def __init__(self, settings: Settings, began_at: float | None = None) -> None:
         self._settings = settings
-        os.makedirs(settings.offline_directory, exist_ok=True)
-        before = list(sessions(settings.offline_directory, settings.key))
-        if before and settings.mode == "create":
-            raise CometSettingError(
-                f"tracker 'comet_ml': experiment {settings.key!r} already lies in "
-                f"{settings.offline_directory!r}, and mode='create' would begin it anew: "
-                "go on with it by mode='get_or_create', or choose another experiment_key"
-            )
-        for left in before:
-            if left.endswith(RUNNING):
-                _pack_if_left(left)
         self._started_at = round((time.time() if began_at is None else began_at) * 1000)
         self._tags: list[str] = []
         self._messages = Messages()
-        self._open()
+        self._open(new=True)
 
     def store(self, batch: Batch) -> list[tuple[str, object, str]]:
         """Append `batch`; all or nothing of it. It survives the death of the process.
@@ -118,18 +116,65 @@ class OfflineSession:
         _pack(self.directory, self._archive)
         _unlocked(self.directory, self._lock)
 
-    def _open(self) -> None:
+    def abandon(self) -> None:
+        """Leave nothing of a session that could not be begun."""
+        self._file.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        _unlocked(self.directory, self._lock)
+
+    def _open(self, *, new: bool = False) -> None:
+        """Begin the session's directory; `new` is the first one of this object."""
+        directory, key = self._settings.offline_directory, self._settings.key
+        try:
+            os.makedirs(directory, exist_ok=True)
+            # Of one experiment one session at a time is begun: another one that begins would take
+            # the half made directory for one that was left, and put it away.
+            with only_one(os.path.join(directory, key)):
+                if new:
+                    self._look_at_those_before()
+                self._begin()
+        except OSError as error:
+            if error.errno not in NO_PLACE:
+                raise
+            raise CometSettingError(
+                f"tracker 'comet_ml' has no place for its archives in {directory!r} "
+                f"({error.strerror}): name another directory with COMET_OFFLINE_DIRECTORY, or by "
+                'experiment_config={"offline_directory": ...}'
+            ) from error
+
+    def _look_at_those_before(self) -> None:
         settings = self._settings
-        os.makedirs(settings.offline_directory, exist_ok=True)
+        before = list(sessions(settings.offline_directory, settings.key))
+        if before and settings.mode == "create":
+            raise CometSettingError(
+                f"tracker 'comet_ml': experiment {settings.key!r} already lies in "
+                f"{settings.offline_directory!r}, and mode='create' would begin it anew: "
+                "go on with it by mode='get_or_create', or choose another experiment_key"
+            )
+        for left in before:
+            if left.endswith(RUNNING):
+                _pack_if_left(left)
+
+    def _begin(self) -> None:
+        settings = self._settings
         name = f"{settings.key}-{uuid.uuid4().hex[:6]}"
         self._archive = os.path.join(settings.offline_directory, name + ".zip")
         self.directory = os.path.join(settings.offline_directory, name + RUNNING)
         os.mkdir(self.directory)
-        self._lock = _locked(self.directory)
-        self._write_meta(self._started_at, None)
-        # Unbuffered, so that a short write is ours to see.
-        path = os.path.join(self.directory, MESSAGES)
-        self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # `end` closes it
+        try:
+            self._lock = _locked(self.directory)
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        try:
+            self._write_meta(self._started_at, None)
+            # Unbuffered, so that a short write is ours to see.
+            path = os.path.join(self.directory, MESSAGES)
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # `end` closes it
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            _unlocked(self.directory, self._lock)
+            raise
         self._end_of_file = 0
         self._count = 0
 

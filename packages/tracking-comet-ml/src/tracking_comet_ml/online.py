@@ -8,26 +8,45 @@ holds or turns it into an archive. Here a call is tried once, within the seconds
 from __future__ import annotations
 
 import io
+import math
 import os
+import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from tracking_comet_ml.batch import Asset, Batch, Parameter, Point
+from tracking_comet_ml.errors import (
+    GONE,
+    CometExperimentError,
+    CometSettingError,
+    explained,
+    refuse_strangers,
+    status_of,
+    words_of,
+)
 from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
-from tracking_comet_ml.settings import CometSettingError, Settings, imported
+from tracking_comet_ml.settings import Settings, imported
+from tracking_core.faults import TOO_LARGE, fault_of
 from tracking_core.names import unescape
+from tracking_core.network import causes
 from tracking_core.records import Status
 
 __all__ = ["OnlineSession"]
 
 AT_ONCE = 1000  # points or parameters in one request
 FILE_SECONDS = 120.0  # Comet's own client waits fifteen minutes for an answer
-REFUSED = (400, 413, 414, 415, 422)  # what no second try changes; a key can be renewed
+REFUSED = (400, 413, 414, 415, 422, 431)  # what no second try changes; a key can be renewed
+NOT_LET_IN = (401, 402, 403)
+SECONDS_BEFORE_A_FILE_IS_GIVEN_UP = 60.0  # that is not let in, while the experiment is
+# What the server says of a file that it has, and of one more than it takes of a kind.
+THERE = frozenset({7000005, 7000006})
+TOO_MANY = frozenset({7000001, *range(7000012, 7000019)})
+NAMES_AT_ONCE = 10  # whose points are asked for one by one: else all are
 HANDSHAKES = ("/add/run", "/get/run")
 BEATS = range(1, 61)  # seconds between two signs of life, whatever the server asks for
 
@@ -38,24 +57,35 @@ Rejected = tuple[str, object, str]
 class OnlineSession:
     """The experiment of `settings` on the server, made or gone on with.
 
-    It is said to have begun at `began_at`, or now.
+    It is said to have begun at `began_at`, or now. `begun` says that it was gone on with, and that
+    the server may have points that come again.
 
     Raises:
-        CometSettingError: the server refuses the API key, or has no such experiment, or has one
-            where `mode` asks for a new one.
-        CometRestApiException: the server fails.
-        OSError: it can't be reached, or does not answer in time.
+        CometSettingError: the server has no such experiment, or has one where `mode` asks for a new
+            one; or the address is of no use.
+        CometLoginError: the server refuses the API key.
+        CometServerError: it fails or can't be reached, or something else answers.
+        CometExperimentError: it does not take this experiment.
     """
 
-    def __init__(self, settings: Settings, began_at: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, began_at: float | None = None, *, begun: bool = False
+    ) -> None:
         self._settings = settings
         self._connection, self._rest = _clients(settings)
-        self._shake_hands()
+        try:
+            self._shake_hands()
+        except BaseException:
+            self._connection.close()
+            raise
         # The experiment is made: whatever fails from here on must not make another at the next try.
         with suppress(Exception):
             self._connection.heartbeat()
         self._began = round((time.time() if began_at is None else began_at) * 1000)
         self._taken: Counter[Hashable] = Counter()
+        # Points of which nobody knows whether the server has taken them; None: any may be one.
+        self._doubtful: set[Hashable] | None = None if begun else set()
+        self._not_let_in_since: dict[str, float] = {}
         self._messages = Messages()
         self._heart = _Heart(settings, self._connection.run_id, self._connection.project_id)
 
@@ -64,6 +94,8 @@ class OnlineSession:
 
         Raises:
             CometRestApiException: the server fails, or refuses the API key.
+            CometServerError: something else answers.
+            CometExperimentError: the server does not take the experiment any more.
             OSError: it can't be reached, or does not answer in time. What it has taken by then is
                 left out when it comes again.
         """
@@ -71,6 +103,7 @@ class OnlineSession:
         rejected: list[Rejected] = []
         try:
             points = [one for one in batch.points if not self._skipped(_sign(one), again)]
+            points = self._without_those_there(points)
             send_points, metric = self._connection.log_metrics_batch, self._messages.metric
             for chunk in _chunks(points):
                 rejected += self._send(send_points, metric, chunk)
@@ -90,6 +123,11 @@ class OnlineSession:
             raise
         self._taken = again
         return rejected
+
+    def abandon(self) -> None:
+        """Leave it to the next try, which goes on with it."""
+        self._heart.stop()
+        self._connection.close()
 
     def end(self, status: Status, ended_at: int) -> None:
         """Say how the experiment ended; `ended_at` is in milliseconds since the epoch."""
@@ -121,11 +159,6 @@ class OnlineSession:
                     settings.workspace,
                     get_or_create_mode=settings.mode == "get_or_create",
                 )
-        except exceptions.InvalidAPIKey:  # whose text is the key
-            raise CometSettingError(
-                f"tracker 'comet_ml': {self._connection.server_address} does not know this API key: "
-                "set COMET_API_KEY to one of yours, or COMET_URL_OVERRIDE to your own server"
-            ) from None
         except exceptions.ExperimentAlreadyUploaded:
             raise CometSettingError(
                 f"tracker 'comet_ml': the server has an experiment {settings.key!r} already, and "
@@ -137,6 +170,12 @@ class OnlineSession:
                 f"tracker 'comet_ml': the server has no experiment {settings.key!r} that this API "
                 "key may write to: make it by mode='get_or_create'"
             ) from None
+        except Exception as error:
+            better = explained(error, self._connection.server_address)
+            if better is error:
+                raise
+            # The text of some of Comet's errors is the key.
+            raise better from (error if isinstance(error, OSError) else None)
 
     def _send(
         self, send: Callable[..., None], message: Callable[[Item, int], Any], items: Sequence[Item]
@@ -146,26 +185,35 @@ class OnlineSession:
         try:
             send(items=messages)
         except Exception as error:
-            if len(items) > 1 and _status(error) in REFUSED:
+            if len(items) > 1 and status_of(error) in REFUSED:
                 middle = len(items) // 2
                 left = self._send(send, message, items[:middle])
                 return left + self._send(send, message, items[middle:])
-            return self._refused(items[0].name, items[0].value, error)
+            if self._doubtful is not None and not _is_sure(error):
+                self._doubtful.update(map(_sign, items))
+            refused = self._refused(
+                items[0].name, items[0].value, error, lambda: send(items=messages)
+            )
+            if refused:
+                return refused
         self._taken.update(map(_sign, items))
         return []
 
     def _other(self, key: str, value: Any) -> list[Rejected]:
-        try:
+        def log() -> None:
             self._rest.log_experiment_other(self._settings.key, key, value)
+
+        try:
+            log()
         except Exception as error:
-            return self._refused(key, value, error)
+            return self._refused(key, value, error, log)
         return []
 
     def _tags(self, tags: list[str]) -> list[Rejected]:
         try:
             self._connection.add_tags(tags)
         except Exception as error:
-            return self._refused("tags", tags, error)
+            return self._refused("tags", tags, error, lambda: self._connection.add_tags(tags))
         return []
 
     def _asset(self, asset: Asset, again: Counter[Hashable]) -> list[Rejected]:
@@ -176,18 +224,119 @@ class OnlineSession:
             try:
                 self._upload(asset, asset_id)
             except Exception as error:
-                return self._refused(asset.name, asset.content, error)
+                refused = self._refused_file(asset, asset_id, error)
+                if refused:
+                    return refused
             self._taken[asset_id] += 1
+        self._not_let_in_since.pop(asset_id, None)
         return []
 
-    def _refused(self, name: str, value: object, error: Exception) -> list[Rejected]:
-        """What to say of an item that the server refuses for good; any other error is raised."""
-        if _status(error) not in REFUSED:
+    def _refused_file(self, asset: Asset, asset_id: str, error: Exception) -> list[Rejected]:
+        code, status = getattr(error, "sdk_error_code", None), status_of(error)
+        if code in THERE:
+            return []  # the answer to an earlier try was lost
+        if code in TOO_MANY:
+            said = f"Comet takes no more of these ({words_of(error)})"
+            return [(unescape(asset.name), asset.content, said)]
+        if status in NOT_LET_IN:
+            self._require_experiment(error)
+            # A key may be renewed, and what refuses files alone may pass, too: but not for ever.
+            since = self._not_let_in_since.setdefault(asset_id, time.monotonic())
+            if time.monotonic() - since < SECONDS_BEFORE_A_FILE_IS_GIVEN_UP:
+                raise error
+            del self._not_let_in_since[asset_id]
+            return [
+                (unescape(asset.name), asset.content, f"Comet refuses it (HTTP status {status})")
+            ]
+        return self._refused(
+            asset.name, asset.content, error, lambda: self._upload(asset, asset_id)
+        )
+
+    def _refused(
+        self, name: str, value: object, error: Exception, again: Callable[[], None]
+    ) -> list[Rejected]:
+        """What to say of an item that the server refuses for good; any other error is raised.
+
+        It is tried once more: what refused it may have been about to pass.
+        """
+        status = status_of(error)
+        if status in GONE:
+            raise self._not_taken(error) from error
+        if status not in REFUSED:
             raise error
         # An experiment that was deleted refuses everything: that is no fault of the items.
-        self._connection.heartbeat()
+        self._require_experiment(error)
+        if status not in TOO_LARGE:
+            try:
+                again()
+            except Exception as second:
+                if status_of(second) not in REFUSED:
+                    raise
+            else:
+                return []
         # The text of the error may hold the value, and a value may be a secret.
-        return [(unescape(name), value, f"Comet refuses it (HTTP status {_status(error)})")]
+        return [(unescape(name), value, f"Comet refuses it (HTTP status {status})")]
+
+    def _require_experiment(self, refusal: Exception) -> None:
+        """Return if the server takes the experiment, of which it has refused something."""
+        try:
+            self._connection.heartbeat()
+        except Exception as error:
+            if status_of(error) in (*REFUSED, *GONE):
+                raise self._not_taken(error) from refusal
+            raise
+
+    def _not_taken(self, error: Exception) -> CometExperimentError:
+        return CometExperimentError(
+            f"tracker 'comet_ml': the server does not take experiment {self._settings.key!r} any more; "
+            f"was it deleted? ({words_of(error)})"
+        )
+
+    def _without_those_there(self, points: list[Point]) -> list[Point]:
+        """`points` without those in doubt that the server turns out to have."""
+        doubtful = self._doubtful
+        asked = [one for one in points if doubtful is None or _sign(one) in doubtful]
+        if not asked:
+            return points
+        there = self._there(dict.fromkeys(one.name for one in asked))
+        left: list[Point] = []
+        for point in points:
+            sign = _sign(point)
+            if (doubtful is None or sign in doubtful) and there[_told(*point)] > 0:
+                there[_told(*point)] -= 1
+                self._taken[sign] += 1
+            else:
+                left.append(point)
+        if doubtful is not None:
+            doubtful.difference_update(map(_sign, asked))
+        elif left:
+            # Records come in their order: what follows one that is not there is not there either.
+            self._doubtful = set()
+        return left
+
+    def _there(self, names: Collection[str]) -> Counter[Hashable]:
+        """The points of these names that the server has."""
+        key = self._settings.key
+        try:
+            if len(names) > NAMES_AT_ONCE:
+                answers = [self._rest.get_all_experiment_metrics(key)]
+            else:
+                answers = [self._rest.get_experiment_metric(key, name) for name in names]
+            return Counter(
+                _told(
+                    one["metricName"],
+                    one["metricValue"],
+                    one["step"],
+                    one["epoch"],
+                    one["timestamp"],
+                )
+                for answer in answers
+                for one in answer["metrics"] or ()
+            )
+        except Exception as error:
+            if fault_of(error) in ("server", "login"):
+                raise
+            return Counter()  # a server that has no such request: some may come twice
 
     def _upload(self, asset: Asset, asset_id: str) -> None:
         connection, upload = self._connection, imported().connection.connection_upload
@@ -273,6 +422,8 @@ def _clients(settings: Settings) -> tuple[Any, Any]:
         headers={"X-COMET-DEBUG-EXPERIMENT-KEY": settings.key},
         default_retry=False,
     )
+    for session in (once.session, once.retry_session):
+        session.hooks["response"].append(refuse_strangers)
     root = comet_ml.utils.get_root_url(comet_ml.config.get_comet_url_override(config))
     rest = api.RestApiClient(root, "v2", once, settings.api_key, config, check_version=False)
     return connection, rest
@@ -288,5 +439,20 @@ def _sign(item: Point | Parameter) -> Hashable:
     return (type(item), name, repr(value), *rest)  # NaN differs from itself
 
 
-def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
+def _told(name: str, value: object, step: Any, epoch: Any, time: Any) -> Hashable:
+    """A point as both sides have it: the server gives numbers as texts."""
+    try:
+        number = float(value)  # type: ignore[arg-type]  # then it is no number
+    except (TypeError, ValueError, OverflowError):
+        return name, str(value), int(step or 0), int(time)
+    return name, "nan" if math.isnan(number) else number, int(step or 0), int(time)
+
+
+def _is_sure(error: Exception) -> bool:
+    """Whether the server has surely not taken what was sent: it has said so, or nobody was there."""
+    status = status_of(error)
+    if status is not None:
+        return status < 500
+    return any(
+        isinstance(cause, (ConnectionRefusedError, socket.gaierror)) for cause in causes(error)
+    )

@@ -9,7 +9,8 @@ from typing import Any
 
 from tracking_comet_ml.batch import Parameter, Point
 from tracking_comet_ml.contents import Contents, FoundAsset
-from tracking_comet_ml.settings import CometSettingError, imported
+from tracking_comet_ml.errors import CometLoginError
+from tracking_comet_ml.settings import imported
 
 __all__ = ["read_server"]
 
@@ -24,7 +25,7 @@ def read_server(experiment_key: str | None) -> Contents:
 
     Raises:
         ValueError: no experiment is named, or the server has none of that key.
-        CometSettingError: there is no API key.
+        CometLoginError: there is no API key.
     """
     if not experiment_key:
         raise ValueError("say which experiment to read: by experiment_key, or offline_directory")
@@ -32,7 +33,7 @@ def read_server(experiment_key: str | None) -> Contents:
     try:
         api = comet_ml.API(cache=False)
     except ValueError as error:
-        raise CometSettingError(
+        raise CometLoginError(
             "there is no API key to read from Comet's server with: set COMET_API_KEY, or read "
             "offline archives by offline_directory"
         ) from error

@@ -8,27 +8,24 @@ import sys
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from tracking_core.errors import TrackingError
+from tracking_comet_ml.arguments import (
+    AUTOMATIC,
+    HOOKS,
+    MODES,
+    OF_THE_PROCESS,
+    OF_THE_PROGRAM,
+    check_key,
+)
+from tracking_comet_ml.errors import OFFLINE, CometLoginError, CometSettingError
 from tracking_core.records import Plain
 
-__all__ = ["CometSettingError", "Settings", "imported", "is_named"]
+__all__ = ["KEY", "Seen", "Settings", "imported", "is_named", "launched"]
 
-START_TAKES = {
-    "api_key", "experiment_config", "experiment_key", "mode", "online", "project", "project_name",
-    "source", "workspace",
-}  # fmt: skip
-MODES = ("get_or_create", "get", "create")
-
-# What Comet records by itself, unless it is told not to: code, environment, command line, ...
-# In an `ExperimentConfig`, these are None where nobody chose.
-AUTOMATIC = (
-    "log_code", "log_graph", "parse_args", "log_git_metadata", "log_git_patch", "log_env_details",
-    "log_env_gpu", "log_env_host", "log_env_cpu", "log_env_network", "log_env_disk",
-)  # fmt: skip
+KEY = "COMET_EXPERIMENT_KEY"
 
 # These are on where nobody chose, and an `ExperimentConfig` does not show whether somebody did.
 OFF: Mapping[str, Any] = {
@@ -38,6 +35,7 @@ OFF: Mapping[str, Any] = {
     "auto_log_co2": False,
     "display_summary_level": 0,
 }
+OUTPUT = "COMET_AUTO_LOG_OUTPUT_LOGGER"
 
 # Set only while comet_ml is imported: importing it patches the interpreter and reports errors.
 QUIET = {
@@ -47,13 +45,23 @@ QUIET = {
 }
 
 _importing = threading.Lock()
+_taken: set[str] = set()
+_taking = threading.Lock()
 
 
-class CometSettingError(TrackingError, ValueError):
-    """An argument or a setting that no experiment can be logged with (`CometMLTracker.start`).
+@dataclass(frozen=True)
+class Seen:
+    """What Comet sees around it, where it lives.
 
-    The message names it and says what to do instead.
+    Attributes:
+        process: whether that is the process that trains.
+        program: whether it is that program, or its delivery process, which is told of it.
+        directory: whether the directory is as the program found it.
     """
+
+    process: bool = True
+    program: bool = True
+    directory: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ class Settings:
         name, tags, source: of the experiment; None where nobody said.
         config: the ``comet_ml.ExperimentConfig``, all automatic logging off unless it was asked for.
         automatic: whether it was.
+        left_out: what was asked for and would be recorded of something else than the training, and
+            why it is not.
     """
 
     online: bool
@@ -82,18 +92,27 @@ class Settings:
     source: str | None
     config: Any
     automatic: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, run_name: str | None, arguments: Mapping[str, Any], identity: Mapping[str, Plain]
+        cls,
+        run_name: str | None,
+        arguments: Mapping[str, Any],
+        identity: Mapping[str, Plain],
+        launch: Mapping[str, Plain],
+        seen: Seen,
     ) -> Settings:
         """What the constructor's arguments and a run to go on with amount to.
 
+        Args:
+            launch: what `launched` said in the process that began the run.
+            seen: what of the training Comet sees here.
+
         Raises:
-            TypeError: an argument that ``comet_ml.start`` does not have.
             CometSettingError: an argument or a setting is of no use.
+            CometLoginError: online there is no API key.
         """
-        _check_names(arguments)
         comet_ml = imported()
         config = _config(comet_ml, arguments.get("experiment_config"))
         project = arguments.get("project_name", arguments.get("project"))
@@ -102,22 +121,27 @@ class Settings:
             named[name] = arguments.get(name)
         asked = comet_ml.InitParameters(**named)
         online = bool(identity.get("online", asked.online))
-        key = _key(identity.get("experiment_key", asked.experiment_key), asked.mode)
-        if online and not asked.api_key:
+        if asked.mode not in MODES:
             raise CometSettingError(
-                "tracker 'comet_ml' has no API key: set COMET_API_KEY (or call comet_ml.login() "
-                "once), or log offline with online=False or COMET_START_ONLINE=0"
+                "tracker 'comet_ml': mode (COMET_START_MODE) is one of "
+                f"{', '.join(map(repr, MODES))}, not {asked.mode!r}"
             )
-        chosen = {name: getattr(config, name, None) for name in AUTOMATIC}
-        for name, choice in chosen.items():
-            setattr(config, name, bool(choice))
+        spent = _is_spent(arguments, launch)
+        mode = "get_or_create" if identity or spent else asked.mode
+        key = _key(identity.get("experiment_key") or _asked_key(arguments, launch, asked), mode)
+        if online and not asked.api_key:
+            raise CometLoginError(
+                "tracker 'comet_ml' has no API key: set COMET_API_KEY (or run `comet login` once), or "
+                f"{OFFLINE}"
+            )
+        left_out = _leave_out(config, seen)
         directory = identity.get("offline_directory") or config.offline_directory
         # Comet's own experiment saves what it can't send there too.
         config.offline_directory = os.path.abspath(str(directory or ".cometml-runs"))
         return cls(
             online=online,
             key=key,
-            mode="get_or_create" if identity else asked.mode,
+            mode=mode,
             project=asked.project,
             workspace=asked.workspace,
             api_key=asked.api_key,
@@ -127,15 +151,38 @@ class Settings:
             tags=list(config.tags or ()),
             source=asked.source,
             config=config,
-            automatic=any(chosen.values()),
+            automatic=any(
+                _chosen(config, name) for name in (*OF_THE_PROCESS, *OF_THE_PROGRAM, "log_graph")
+            )
+            or _asks_for_hooks(arguments.get("experiment_config")),
+            left_out=left_out,
         )
 
 
-def is_named(arguments: Mapping[str, Any]) -> bool:
-    """Whether the constructor's arguments or Comet's settings say which experiment it is."""
-    named = {name: arguments.get(name) for name in ("experiment_key", "mode")}
-    asked = imported().InitParameters(**named)
-    return asked.experiment_key is not None or asked.mode == "get"
+def launched() -> dict[str, Plain]:
+    """What the process says in which a run begins: the experiment that a variable names.
+
+    That is for the first run of the process: the next one is another.
+    """
+    key = os.environ.get(KEY)
+    if not key:
+        return {}
+    theirs = sys.modules.get("comet_ml")
+    running = getattr(theirs, "get_running_experiment", lambda: None)()
+    with _taking:
+        is_theirs = running is not None and running.get_key() == key
+        if key in _taken or is_theirs:
+            return {"spent": key}
+        _taken.add(key)
+    return {"experiment_key": key}
+
+
+def is_named(arguments: Mapping[str, Any], launch: Mapping[str, Plain]) -> bool:
+    """Whether arguments or Comet's settings say which experiment it is."""
+    asked = imported().InitParameters(mode=arguments.get("mode"))
+    if _asked_key(arguments, launch, asked) is not None:
+        return True
+    return bool(asked.mode == "get") and not _is_spent(arguments, launch)
 
 
 def imported() -> ModuleType:
@@ -159,21 +206,28 @@ def imported() -> ModuleType:
         return sys.modules["comet_ml"]
 
 
-def _check_names(arguments: Mapping[str, Any]) -> None:
-    unknown = sorted(arguments.keys() - START_TAKES)
-    if unknown:
-        raise TypeError(
-            f"tracker 'comet_ml' has no argument {', '.join(map(repr, unknown))}: beside run_name "
-            f"it takes those of comet_ml.start, {', '.join(sorted(START_TAKES))}; all others, such "
-            "as offline_directory and tags, go into experiment_config"
-        )
+def _is_spent(arguments: Mapping[str, Any], launch: Mapping[str, Plain]) -> bool:
+    return arguments.get("experiment_key") is None and "spent" in launch
+
+
+def _asked_key(arguments: Mapping[str, Any], launch: Mapping[str, Plain], asked: Any) -> object:
+    """The experiment that is asked for, by an argument, a variable or a file of Comet's."""
+    key = arguments.get("experiment_key") or launch.get("experiment_key")
+    if key is not None:
+        return key
+    found = asked.experiment_key
+    # A variable counts as it was when the run began, and for one run.
+    return None if found in (launch.get("spent"), os.environ.get(KEY)) else found
 
 
 def _config(comet_ml: Any, given: Any) -> Any:
     if given is None or isinstance(given, Mapping):
         # A mapping travels to another process, an object of Comet's does not.
+        off = dict(OFF)
+        if os.environ.get(OUTPUT):
+            off.pop("auto_output_logging")
         try:
-            config = comet_ml.ExperimentConfig(**{**OFF, **(given or {})})
+            config = comet_ml.ExperimentConfig(**{**off, **(given or {})})
         except TypeError as error:
             raise CometSettingError(
                 f"tracker 'comet_ml': experiment_config does not fit comet_ml.ExperimentConfig: {error}"
@@ -183,6 +237,8 @@ def _config(comet_ml: Any, given: Any) -> Any:
         config.__dict__.update(given.__dict__)
         if config.auto_output_logging == comet_ml.config.AUTO_OUTPUT_LOGGING_DEFAULT_VALUE:
             config.auto_output_logging = False
+        if not os.environ.get("COMET_AUTO_LOG_CO2"):
+            config.auto_log_co2 = False
     if config.disabled:
         raise CometSettingError(
             "tracker 'comet_ml': Comet is switched off (disabled=True or COMET_AUTO_LOG_DISABLE): "
@@ -191,21 +247,47 @@ def _config(comet_ml: Any, given: Any) -> Any:
     return config
 
 
+def _chosen(config: Any, name: str) -> bool:
+    value = getattr(config, name, None)
+    return bool(value) and str(value).lower() not in ("false", "0")
+
+
+def _asks_for_hooks(given: Any) -> bool:
+    return isinstance(given, Mapping) and any(given.get(name) for name in HOOKS)
+
+
+def _leave_out(config: Any, seen: Seen) -> dict[str, str]:
+    """Turn off, in `config`, what Comet would record of something else than the training.
+
+    Gives back what of it was asked for, and why it is not recorded.
+    """
+    left_out: dict[str, str] = {}
+    for name in AUTOMATIC:
+        reason = _unfit(name, seen)
+        if reason and _chosen(config, name) and name not in HOOKS:
+            left_out[name] = reason
+        if reason or name not in HOOKS or name == "log_graph":
+            on = _chosen(config, name) and not reason
+            setattr(config, name, (getattr(config, name, None) or False) if on else False)
+    return left_out
+
+
+def _unfit(name: str, seen: Seen) -> str:
+    if name in OF_THE_PROGRAM:
+        if not seen.program:
+            return "it would be recorded of the program that recovers the run"
+        if "git" in name and not seen.directory:
+            return "the run began a while ago, and git may say something else now"
+        return ""
+    return "" if seen.process else "it would be recorded of another process than the training's"
+
+
 def _key(given: object, mode: str) -> str:
-    if mode not in MODES:
-        raise CometSettingError(
-            f"tracker 'comet_ml': mode is one of {', '.join(map(repr, MODES))}, not {mode!r}"
-        )
     if given is None:
         if mode == "get":
             raise CometSettingError(
                 "tracker 'comet_ml': mode='get' goes on with an experiment: name it by "
-                "experiment_key or COMET_EXPERIMENT_KEY, or leave mode out"
+                f"experiment_key or {KEY}, or leave mode out"
             )
         return uuid.uuid4().hex
-    if not (isinstance(given, str) and given.isalnum() and 32 <= len(given) <= 50):
-        raise CometSettingError(
-            f"tracker 'comet_ml': experiment_key {given!r} is no key of Comet's: it needs 32 to 50 "
-            "letters and digits, as uuid.uuid4().hex has"
-        )
-    return given
+    return check_key(given)

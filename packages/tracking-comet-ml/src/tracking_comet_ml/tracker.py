@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import posixpath
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tracking_comet_ml import layout, media, native
+from tracking_comet_ml import arguments, layout, media, native
 from tracking_comet_ml.batch import Asset, Batch, Parameter, Point
-from tracking_comet_ml.settings import Settings, is_named
+from tracking_comet_ml.errors import fault_said
+from tracking_comet_ml.settings import KEY, Seen, Settings, is_named, launched
 from tracking_core.errors import AlreadyStartedError, NotStartedError, StepError
+from tracking_core.faults import Fault
 from tracking_core.files import Unkept, files_of, in_words
 from tracking_core.records import (
     Config,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["CometMLTracker"]
 
 STEPS = range(-(2**63), 2**63)
+SECONDS_THAT_GIT_STAYS = 60.0  # what lies in the directory may be another commit later
 
 
 class CometMLTracker(RecordTracker):
@@ -54,7 +58,7 @@ class CometMLTracker(RecordTracker):
     Comet's variables and configuration files count (``COMET_API_KEY``, ``COMET_WORKSPACE``,
     ``COMET_START_ONLINE``, ``COMET_OFFLINE_DIRECTORY``, ...); they are read in `start`. Nothing is
     recorded but what is logged: code, environment, output and the like only if
-    `experiment_config` asks for them.
+    `experiment_config` asks for them. ``COMET_EXPERIMENT_KEY`` names the first run of a process.
 
     ``log(values, step=None, step_axis=None, epoch=None)``: `epoch` is Comet's own, and `step_axis`
     names what the row's step counts (``"epoch"``, ``"val_step"``).
@@ -63,7 +67,12 @@ class CometMLTracker(RecordTracker):
         run_name: the project, as in Accelerate. With `project_name` among the arguments it is the
             experiment's name instead.
         **kwargs: those of ``comet_ml.start``. `experiment_config` may be a mapping, too, of what
-            ``comet_ml.ExperimentConfig`` takes: that travels to the delivery process.
+            ``comet_ml.ExperimentConfig`` takes: that travels to the delivery process. What Comet
+            records of the process that it is in takes ``delivery="thread"``.
+
+    Raises:
+        TypeError: ``comet_ml.start`` or ``comet_ml.ExperimentConfig`` has no such argument.
+        ValueError: Comet does not take a value.
     """
 
     name = "comet_ml"
@@ -72,9 +81,13 @@ class CometMLTracker(RecordTracker):
 
     def __init__(self, run_name: str | None, **kwargs: Any) -> None:
         super().__init__()
+        arguments.check(kwargs)
         self.run_name = run_name
         self.init_kwargs = kwargs
         self._identity: dict[str, Plain] = {}
+        self._resumed = False
+        self._spent: Mapping[str, Plain] | None = None  # the `launch` of the run before
+        self._theirs: str | None = None
         self._settings: Settings | None = None
         self._session: OfflineSession | OnlineSession | None = None
         self._native: Any = None
@@ -84,7 +97,17 @@ class CometMLTracker(RecordTracker):
         self._axes: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
 
+    def check_lane(self, lane: str) -> None:
+        """Refuse what Comet would record of the delivery process instead of the training."""
+        arguments.check_lane(self.init_kwargs, lane)
+
     # --- the run ---
+
+    def at_launch(self) -> dict[str, Plain]:
+        if self._spent is not None and not self._resumed:
+            self._identity = {}  # the next run of this object is another one
+        self._theirs = native.of_the_program()
+        return launched()
 
     @on_main_process
     def start(self) -> None:
@@ -92,36 +115,47 @@ class CometMLTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that ``comet_ml.start`` does not have.
-            CometSettingError: an argument or a setting is of no use, or online there is no API key.
+            CometSettingError: an argument, a setting, an address or the offline directory is of no
+                use.
+            CometLoginError: online there is no API key, or the server does not let it in.
+            CometServerError: the server can't be reached, or something else answers.
             CometRestApiException: the server says no.
-            OSError: it can't be reached; or the offline directory can't be written.
         """
         if self._session is not None:
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
-        settings = Settings.of(self.run_name, self.init_kwargs, self._identity)
+        launch = self._launched()
+        settings = Settings.of(
+            self.run_name, self.init_kwargs, self._identity, launch, self._seen_here()
+        )
         if settings.online:
             from tracking_comet_ml.online import OnlineSession
 
-            session: OfflineSession | OnlineSession = OnlineSession(settings, self.began_at)
+            # Whoever began it may have sent something that nobody has noted.
+            begun = "online" in self._identity
+            session: OfflineSession | OnlineSession = OnlineSession(
+                settings, self.began_at, begun=begun
+            )
         else:
             from tracking_comet_ml.offline import OfflineSession
 
             session = OfflineSession(settings, self.began_at)
+        if settings.automatic:
+            try:
+                self._native = native.opened(settings)
+            except BaseException:
+                session.abandon()
+                raise
         self._settings, self._session, self._ended_at = settings, session, None
         self._identity = {
             "experiment_key": settings.key,
             "online": settings.online,
             "offline_directory": settings.offline_directory,
         }
+        self._resumed = False
         self._names, self._axes = set(), set()
         self._opening = _opening(settings)
-        if settings.automatic:
-            try:
-                self._native = native.opened(settings)
-            except BaseException:
-                self.finish("failed")
-                raise
+        for option, reason in settings.left_out.items():
+            self.reject(f"experiment_config[{option!r}]", True, reason)
 
     def identity(self) -> dict[str, Plain]:
         """``experiment_key``, whether it is ``online``, and the ``offline_directory``.
@@ -129,9 +163,23 @@ class CometMLTracker(RecordTracker):
         Before `start` only the key, under which it then begins the experiment; nothing if
         arguments or Comet's settings say which experiment it is.
         """
-        if not self._identity and not is_named(self.init_kwargs):
+        if not self._identity and not is_named(self.init_kwargs, self._launched()):
             self._identity = {"experiment_key": uuid.uuid4().hex}
         return dict(self._identity)
+
+    def _launched(self) -> Mapping[str, Plain]:
+        """What was said where the run began; for the next run of this object it is asked anew."""
+        if self.launch is None or self.launch is self._spent:
+            self.launch = self.at_launch()
+        return self.launch
+
+    def _seen_here(self) -> Seen:
+        since = 0.0 if self.began_at is None else time.time() - self.began_at
+        return Seen(
+            process=self.training_pid in (None, os.getpid()),
+            program=self.training_pid != 0,
+            directory=since < SECONDS_THAT_GIT_STAYS,
+        )
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the experiment that `identity` names.
@@ -143,7 +191,7 @@ class CometMLTracker(RecordTracker):
                 f"tracker {self.name!r} can't resume {dict(identity)!r}: it needs "
                 "'experiment_key', as identity() gives it"
             )
-        self._identity = dict(identity)
+        self._identity, self._resumed = dict(identity), True
 
     @on_main_process
     def finish(self, status: Status = "finished") -> None:
@@ -161,7 +209,30 @@ class CometMLTracker(RecordTracker):
                 self._store(Batch())
             ended_at = time.time() if self._ended_at is None else self._ended_at
             self._session.end(status, round(ended_at * 1000))
-            self._session = None
+            self._session, self._spent = None, self.launch
+
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault an error of Comet's is."""
+        return fault_said(error) or super().fault(error)
+
+    def remarks(self, identity: Mapping[str, Plain]) -> Iterable[str]:
+        ours = identity.get("experiment_key")
+        if not isinstance(ours, str):
+            return  # whether another experiment is meant can't be told yet
+        spent = (self.launch or {}).get("spent")
+        if spent is not None and spent != ours:
+            yield (
+                f"tracker 'comet_ml': {KEY} names the first run of this process, or an experiment that "
+                f"it has begun itself; this run is another one, {ours!r}"
+            )
+        for theirs in dict.fromkeys((self._theirs, native.of_the_program())):
+            if theirs is not None and theirs != ours:
+                yield (
+                    f"tracker 'comet_ml' logs to an experiment of its own, {ours!r}, beside the "
+                    f"experiment {theirs!r} that this program has begun itself: what it logs with "
+                    "comet_ml goes there. If one is enough, leave comet_ml.start() out, and pass its "
+                    'arguments in init_kwargs={"comet_ml": {...}}'
+                )
 
     @property
     def writer(self) -> Any:
@@ -175,6 +246,8 @@ class CometMLTracker(RecordTracker):
         """
         with self._lock:
             self._running()
+            if self._native is not None and self._native.ended:
+                self._native = None  # Comet ends its current one where the program begins another
             if self._native is None and self._settings is not None:
                 self._native = native.opened(self._settings)
             return self._native
@@ -197,6 +270,8 @@ class CometMLTracker(RecordTracker):
             OSError: the disk is full or broken; or the server can't be reached, or does not answer
                 in time.
             CometRestApiException: the server fails, or refuses the API key.
+            CometServerError: something else answers in its place.
+            CometExperimentError: it does not take the experiment any more.
         """
         batch = Batch()
         with self._lock:
