@@ -27,13 +27,16 @@ class Server:
 
     Attributes:
         experiments: what was sent, by experiment key.
-        refusals: HTTP statuses that the next requests to a path get, by the path's end.
+        refusals: HTTP statuses that the next requests to a path get, by the path's end; or a status
+            with what is answered: JSON, bytes as a page for people, or where to go on.
+        lost: how many of the next requests to a path are taken and not answered, likewise.
         hanging: while it is set, requests are taken and never answered.
     """
 
     def __init__(self) -> None:
         self.experiments: dict[str, dict[str, Any]] = {}
-        self.refusals: dict[str, list[int]] = {}
+        self.refusals: dict[str, list[int | tuple[int, Any]]] = {}
+        self.lost: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.api_keys = {API_KEY}
         self.beaten = threading.Event()
@@ -67,6 +70,11 @@ class Server:
             self._http.server_close()
             self._thread.join()
             self._http = None
+
+    def says_yes(self) -> None:
+        """Refuse and lose nothing from now on."""
+        self.refusals.clear()
+        self.lost.clear()
 
     def hang(self) -> None:
         """Wait until the server stops."""
@@ -152,7 +160,8 @@ class Server:
                     "startTimeMillis": found["began"], "endTimeMillis": found["ended"],
                     "durationMillis": 1, "optimizationId": None,
                 }  # fmt: skip
-            case "experiment/metrics/get-all":
+            case "experiment/metrics/get-all" | "experiment/metrics/get-metric":
+                wanted = query.get("metricName")
                 points = [
                     {
                         "metricName": value["metricName"], "metricValue": str(value["metricValue"]),
@@ -160,6 +169,7 @@ class Server:
                         "epoch": value["epoch"], "runContext": value["context"],
                     }
                     for value in found["metrics"]
+                    if wanted in (None, value["metricName"])
                 ]  # fmt: skip
                 return 200, {"metrics": points}
             case "experiment/parameters":
@@ -242,13 +252,28 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = 200, None
         for end, statuses in state.refusals.items():
             if path.endswith(end) and statuses:
-                status, answer = statuses.pop(0), {"msg": "refused"}
+                refusal = statuses.pop(0)
+                status, answer = (
+                    refusal if isinstance(refusal, tuple) else (refusal, {"msg": "refused"})
+                )
+        refused = answer is not None
         if answer is None:
             status, answer = state.answer(path, query, body)
+        for end in [end for end, count in state.lost.items() if count > 0 and path.endswith(end)]:
+            state.lost[end] -= 1
+            self.close_connection = True
+            return
+        if isinstance(answer, str):
+            self.send_response(status)
+            self.send_header("Location", answer)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
-        kind = "octet-stream" if isinstance(answer, bytes) else "json"
-        self.send_header("Content-Type", f"application/{kind}")
+        page = "text/html" if data.startswith(b"<") else "text/plain"
+        kind = page if refused else "application/octet-stream"
+        self.send_header("Content-Type", kind if isinstance(answer, bytes) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

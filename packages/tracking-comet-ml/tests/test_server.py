@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,27 +20,10 @@ from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, TrackerConformance
 from tracking_core.tracker import GeneralTracker
 
-from .server import API_KEY, Server
+from .server import Server
 from .test_conformance import TestConformance as Offline
 
 NOW = 1_760_000_000.25
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Server]:
-    server = Server()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(shared: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("COMET_URL_OVERRIDE", shared.url)
-    monkeypatch.setenv("COMET_API_KEY", API_KEY)
-    shared.refusals.clear()
-    yield shared
-    shared.refusals.clear()
 
 
 @pytest.mark.usefixtures("server")

@@ -102,7 +102,7 @@ def refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
                 "https://"
             )
         raise CometServerError(
-            f"{host} sends requests on to {target.hostname} (HTTP {status}): is a login page of the "
+            f"tracker 'comet_ml': {host} sends requests on to {target.hostname} (HTTP {status}): is a login page of the "
             "network in between?"
         )
     if status in MEANT:
@@ -111,7 +111,7 @@ def refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
     if page or (status >= 400 and not _is_json(response)):
         what = "a page for people" if page else "something that is no answer of Comet's"
         raise CometServerError(
-            f"{host} answers with {what} (HTTP {status}): is a gateway or a login page of the network "
+            f"tracker 'comet_ml': {host} answers with {what} (HTTP {status}): is a gateway or a login page of the network "
             f"in between, or does {ADDRESS} name something else?"
         )
 
@@ -124,7 +124,7 @@ def explained(error: Exception, address: str) -> Exception:
     begun = f"tracker 'comet_ml' could not begin an experiment on {host}"
     if name in ("InvalidAPIKey", "InvalidHeader"):  # whose text is the key
         return CometLoginError(
-            f"tracker 'comet_ml': {host} does not know this API key: set COMET_API_KEY to one of "
+            f"tracker 'comet_ml': {host} does not know this API key; set COMET_API_KEY to one of "
             f"yours, or {ADDRESS} to your own server, or {OFFLINE}"
         )
     if name in _NOT_LET_IN or status in (401, 402, 403, 407):

@@ -34,7 +34,7 @@ def read_server(experiment_key: str | None) -> Contents:
         api = comet_ml.API(cache=False)
     except ValueError as error:
         raise CometLoginError(
-            "there is no API key to read from Comet's server with: set COMET_API_KEY, or read "
+            "there is no API key to read from Comet's server with; set COMET_API_KEY, or read "
             "offline archives by offline_directory"
         ) from error
     try:

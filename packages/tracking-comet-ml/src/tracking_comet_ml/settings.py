@@ -131,7 +131,7 @@ class Settings:
         key = _key(identity.get("experiment_key") or _asked_key(arguments, launch, asked), mode)
         if online and not asked.api_key:
             raise CometLoginError(
-                "tracker 'comet_ml' has no API key: set COMET_API_KEY (or run `comet login` once), or "
+                "tracker 'comet_ml' has no API key; set COMET_API_KEY (or run `comet login` once), or "
                 f"{OFFLINE}"
             )
         left_out = _leave_out(config, seen)
