@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,34 @@ class TestAStartThatFails:
             assert len(archives) == 2  # ours and Comet's own
             for archive in archives:
                 archive.unlink()
+
+    def test_a_session_that_is_being_begun_is_not_taken_for_one_that_was_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from tracking_comet_ml import offline
+
+        config = {"offline_directory": str(tmp_path / "c")}
+        first, second = (
+            CometMLTracker("p", online=False, experiment_key=KEY, experiment_config=config)
+            for _ in range(2)
+        )
+        other = threading.Thread(target=second.start)
+        locked = offline._locked
+
+        def slow(directory: str) -> Any:
+            if other.ident is None:
+                other.start()
+                other.join(1.0)  # it has to wait; else it would be done by now
+            return locked(directory)
+
+        monkeypatch.setattr(offline, "_locked", slow)
+        first.start()
+        other.join()
+        for number, tracker in enumerate((first, second)):
+            tracker.log({"m": float(number)}, step=number)
+            tracker.finish()
+        found = Seen(read_run(KEY, tmp_path / "c", download_to=tmp_path / "d"))
+        assert found.values("m") == [0.0, 1.0]
 
     def test_twenty_that_begin_at_once_in_one_directory_are_all_complete(
         self, tmp_path: Path
