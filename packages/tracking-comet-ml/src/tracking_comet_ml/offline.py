@@ -42,7 +42,7 @@ RUNNING = ".running"  # ends the name of a session's directory until it is an ar
 
 # A person has to do something about these: waiting for room on the disk is another matter.
 NO_PLACE = frozenset({
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 })  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
