@@ -99,7 +99,7 @@ def _member(
         elsewhere.append(_from_anywhere(logging_dir))
     constructor: Any = kind
     tracker: GeneralTracker = constructor(*places, **arguments)
-    lane = _lane_of(kind, delivery, arguments)
+    lane = _lane_of(tracker, delivery, arguments)
     tracker.check_lane(lane)
     spec = TrackerSpec(kind.name, kind.__module__, kind.__qualname__, elsewhere, arguments, lane)
     reference: str | None = ""
@@ -134,10 +134,9 @@ def _by_tracker(init_kwargs: object) -> dict[str, Mapping[str, Any]]:
     return {name: arguments or {} for name, arguments in init_kwargs.items()}
 
 
-def _lane_of(
-    kind: type[GeneralTracker], delivery: Delivery, arguments: Mapping[str, object]
-) -> str:
-    lane = kind.lane if delivery == "auto" else delivery
+def _lane_of(tracker: GeneralTracker, delivery: Delivery, arguments: Mapping[str, object]) -> str:
+    kind = type(tracker)
+    lane = tracker.lane if delivery == "auto" else delivery
     if lane != "process":
         return lane
     if not _is_importable(kind):

@@ -79,7 +79,8 @@ class GeneralTracker:
         requires_logging_directory: whether it is constructed with a directory as second argument.
         main_process_only: whether `on_main_process` applies to its methods.
         lane: where ``delivery="auto"`` has it live: ``"thread"``, a thread of the training process,
-            or ``"process"``, the delivery process, for libraries that are heavy.
+            or ``"process"``, the delivery process, for libraries that are heavy. An object may say
+            otherwise than its class, from its constructor on.
         began_at: when the run began, in seconds since the epoch, if `start` may be called later than
             that: in the delivery process, or by whoever recovers a run. None: it begins with `start`.
         launch: what `at_launch` said in the process that began the run. None: nobody asked.

@@ -218,6 +218,24 @@ def test_auto_takes_a_thread_for_arguments_that_cannot_travel(
     assert ledger.natives == {native}
 
 
+def test_auto_takes_the_lane_that_an_object_chose_when_it_was_constructed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    construct = LedgerTracker.__init__
+
+    def choose(self: LedgerTracker, *places: Any, **arguments: Any) -> None:
+        construct(self, *places, **arguments)
+        self.lane = "thread"
+
+    monkeypatch.setattr(LedgerTracker, "lane", "process")
+    monkeypatch.setattr(LedgerTracker, "__init__", choose)
+    tracking = Tracking("ledger")
+    tracking.init_trackers("p", init_kwargs={"ledger": {"ledger": str(ledger)}})
+    native = tracking.get_tracker("ledger").tracker
+    tracking.end_training()
+    assert ledger.natives == {native}
+
+
 @pytest.mark.parametrize(
     "unfit",
     [{"f": print}, {"big": 2**70}, {"deep": [[]]}, {1: 2}, {"half": "\ud800"}],
