@@ -4,7 +4,8 @@ Importing this imports no tensorboard and no torch.
 """
 
 from tracking_tensorboard.__about__ import __version__
+from tracking_tensorboard.errors import TensorBoardDirectoryError
 from tracking_tensorboard.reader import read_run
 from tracking_tensorboard.tracker import TensorBoardTracker
 
-__all__ = ["TensorBoardTracker", "__version__", "read_run"]
+__all__ = ["TensorBoardDirectoryError", "TensorBoardTracker", "__version__", "read_run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -39,11 +40,17 @@ class EventFile:
         self._directory = directory
         self._suffix = suffix
         self._lock = threading.Lock()
-        self._open()
+        first = []
         if purge_step is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            event = event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=start)
-            self.append([event])
+            first += [event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=start)]
+        self._open()
+        try:
+            if first:
+                self.append(first)
+        except BaseException:
+            self.take_back()
+            raise
 
     def append(self, events: Iterable[Any]) -> None:
         """Write `events` (``event_pb2.Event``), all or none.
@@ -62,6 +69,12 @@ class EventFile:
         """Close the file. Everything is in it already."""
         with self._lock:
             self._file.close()
+
+    def take_back(self) -> None:
+        """Remove the file: the run has not begun."""
+        self.close()
+        with contextlib.suppress(OSError):
+            os.remove(self._file.name)
 
     def _open(self) -> None:
         os.makedirs(self._directory, exist_ok=True)

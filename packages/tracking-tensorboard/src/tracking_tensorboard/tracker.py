@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tracking_core.arguments import refuse_unknown
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
+from tracking_core.locks import only_one
 from tracking_core.records import End, Plain, Record, Status
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_tensorboard.artifacts import inner_path
+from tracking_tensorboard.errors import TensorBoardDirectoryError
 
 if TYPE_CHECKING:  # these import tensorboard
     from tracking_tensorboard.event_file import EventFile
@@ -20,6 +26,11 @@ if TYPE_CHECKING:  # these import tensorboard
 __all__ = ["TensorBoardTracker"]
 
 SUMMARY_WRITER_TAKES = {"comment", "filename_suffix", "flush_secs", "max_queue", "purge_step"}
+# What no waiting helps against: a file in the way, a directory of somebody else, a name of no use.
+NO_PLACE = frozenset({
+    errno.EACCES, errno.EEXIST, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EPERM, errno.EROFS,
+})  # fmt: skip
 
 
 class TensorBoardTracker(RecordTracker):
@@ -43,6 +54,10 @@ class TensorBoardTracker(RecordTracker):
             hides earlier rows from that step on) and `filename_suffix` apply to the tracker's own
             file. `max_queue` and `flush_secs` have nothing to say about it, since it is written at
             once; `writer` gets them.
+
+    Raises:
+        TypeError: SummaryWriter has no such argument.
+        ValueError: `logging_dir` is a URL.
     """
 
     name = "tensorboard"
@@ -53,6 +68,12 @@ class TensorBoardTracker(RecordTracker):
         self, run_name: str, logging_dir: str | os.PathLike[str], **kwargs: object
     ) -> None:
         super().__init__()
+        refuse_unknown(self.name, kwargs, SUMMARY_WRITER_TAKES, "SummaryWriter")
+        if "://" in str(logging_dir):
+            raise ValueError(
+                f"tracker {self.name!r} writes to a local directory, not to {str(logging_dir)!r}: "
+                "give a local logging_dir, and copy it there (with rclone or the like) or mount it"
+            )
         self.run_name = run_name
         self.logging_dir = logging_dir
         self._parent = logging_dir
@@ -70,24 +91,43 @@ class TensorBoardTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: the constructor was given an argument that SummaryWriter does not have.
-            ValueError: `logging_dir` is a URL.
-            OSError: the file can't be made.
+            TensorBoardDirectoryError: the directory can't be made, or not be written. It is a
+                `ValueError`.
+            TypeError, ValueError: an argument has a value that TensorBoard does not take.
+            OSError: the disk is full or broken.
         """
         if self._events is not None:
             raise AlreadyStartedError(f"tracker {self.name!r} is running: call finish() first")
-        self._check_arguments()
+        try:
+            self._begin()
+        except OSError as error:
+            if error.errno not in NO_PLACE:
+                raise
+            raise TensorBoardDirectoryError(
+                f"tracker {self.name!r} can't write to {self._resumed or self._first_choice()!r}: "
+                f"{error}. Give a logging_dir and a name in which files can be made"
+            ) from error
+
+    def _begin(self) -> None:
         from tracking_tensorboard.event_file import EventFile
         from tracking_tensorboard.summaries import Summaries
 
         now, purge_step = time.time(), self._kwargs.get("purge_step")
-        run_dir = self._resumed or self._first_directory(go_on=purge_step is not None)
-        goes_on = _holds_a_run(run_dir)
-        events = EventFile(run_dir, self._kwargs.get("filename_suffix", ""), purge_step)
-        began_at = now if self.began_at is None else self.began_at
-        summaries = Summaries(run_dir, began_at, self.reject)
-        if goes_on:
-            events.append([summaries.taken_up(now)])
+        wanted = self._resumed or self._first_choice()
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove_empty, _missing(wanted))
+            # Else two that start at once could find the same directory free.
+            with only_one(wanted):
+                run_dir = self._resumed or self._first_directory(go_on=purge_step is not None)
+                undo.callback(_remove_empty, _missing(run_dir))
+                goes_on = _holds_a_run(run_dir)
+                events = EventFile(run_dir, self._kwargs.get("filename_suffix", ""), purge_step)
+            undo.callback(events.take_back)
+            began_at = now if self.began_at is None else self.began_at
+            summaries = Summaries(run_dir, began_at, self.reject)
+            if goes_on:
+                events.append([summaries.taken_up(now)])
+            undo.pop_all()
         self._events, self._summaries = events, summaries
         self._run_dir = self.logging_dir = run_dir
         self._resumed = self._writer = self._ended_at = None
@@ -136,6 +176,10 @@ class TensorBoardTracker(RecordTracker):
             events.close()
             if self._writer is not None:
                 self._writer.close()
+
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault an error is: mostly the file system's."""
+        return "setup" if isinstance(error, TensorBoardDirectoryError) else super().fault(error)
 
     # --- the library's own writer ---
 
@@ -187,26 +231,32 @@ class TensorBoardTracker(RecordTracker):
             raise NotStartedError(f"tracker {self.name!r} is {state}: call start() first")
         return self._events, self._summaries
 
-    def _check_arguments(self) -> None:
-        unknown = sorted(self._kwargs.keys() - SUMMARY_WRITER_TAKES)
-        if unknown:
-            raise TypeError(
-                f"tracker {self.name!r} has no argument {', '.join(map(repr, unknown))}: "
-                f"beside run_name and logging_dir it takes {', '.join(sorted(SUMMARY_WRITER_TAKES))}"
-            )
-        if "://" in str(self._parent):
-            raise ValueError(
-                f"tracker {self.name!r} writes to a local directory, not to "
-                f"{str(self._parent)!r}: give a local logging_dir, and copy it there "
-                "(with rclone or the like) or mount it"
-            )
+    def _first_choice(self) -> str:
+        """The run's directory, if no other run has it."""
+        name = inner_path(str(self.run_name)) or "_x_"  # or the second run were beside logging_dir
+        return os.path.join(os.path.abspath(self._parent), *name.split("/"))
 
     def _first_directory(self, *, go_on: bool) -> str:
         """The run's directory: the first of run_name, run_name-2, ... that holds no run."""
-        name = inner_path(str(self.run_name)) or "_x_"  # or the second run were beside logging_dir
-        first = os.path.join(os.path.abspath(self._parent), *name.split("/"))
+        first = self._first_choice()
         names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
         return first if go_on else next(name for name in names if not _holds_a_run(name))
+
+
+def _missing(directory: str) -> list[str]:
+    """Of `directory` and the folders that it lies in those that are not there, the innermost first."""
+    found = []
+    while not os.path.lexists(directory):
+        found.append(directory)
+        directory = os.path.dirname(directory)
+    return found
+
+
+def _remove_empty(folders: Iterable[str]) -> None:
+    """Remove what a start that failed has made; not what others have put something into meanwhile."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 def _holds_a_run(directory: str) -> bool:
