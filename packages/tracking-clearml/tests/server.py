@@ -20,9 +20,13 @@ from typing import Any
 
 
 class Refusal(Exception):
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, subcode: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.subcode = subcode
+
+
+PAGE = b"<!DOCTYPE html><html><body>Please log in to the network</body></html>"
 
 
 class Server:
@@ -30,6 +34,7 @@ class Server:
 
     Attributes:
         answer: called with each endpoint; an HTTP status instead of an answer, or None.
+        page: likewise, but what answers is not ClearML: a page for people.
         hanging: while it is set, requests are read and never answered.
         calls: endpoints in the order in which they came.
     """
@@ -41,6 +46,7 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.calls: list[str] = []
         self.answer: Callable[[str], int | None] = lambda endpoint: None
+        self.page: Callable[[str], int | None] = lambda endpoint: None
         self.hanging = False
         self._released = threading.Event()
         self._lock = threading.Lock()
@@ -163,8 +169,9 @@ class Server:
     def events_add_batch(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
         errors = 0
         for event in lines:
-            if event["task"] not in self.tasks:
-                raise Refusal(400, "Invalid task id")
+            task = self.tasks.get(event["task"])
+            if task is None or task["status"] in ("published", "publishing"):
+                raise Refusal(400, "Events not added: Invalid task id=1", 131)
             if not -(2**63) <= event.get("iter", 0) < 2**63:
                 raise Refusal(400, "iter does not fit")
             if event.get("metric") == "refused":
@@ -185,13 +192,14 @@ class Server:
 
     def _task(self, said: dict[str, Any]) -> dict[str, Any]:
         if said["task"] not in self.tasks:
-            raise Refusal(400, f"Invalid task id: id={said['task']}")
+            raise Refusal(400, f"Invalid task id: id={said['task']}", 101)
         return self.tasks[said["task"]]
 
     def _editable(self, said: dict[str, Any]) -> dict[str, Any]:
         task = self._task(said)
         if task["status"] not in ("created", "in_progress"):
-            raise Refusal(400, f"Invalid task status: expected=created, status={task['status']}")
+            said_so = f"Invalid task status: expected=created, status={task['status']}"
+            raise Refusal(400, said_so, 110)
         return task
 
     def _set_status(self, said: dict[str, Any], status: str) -> dict[str, Any]:
@@ -233,8 +241,10 @@ class Server:
                     server._released.wait()
                     self.close_connection = True
                     return
-                status = server.answer(endpoint)
-                if status is not None:
+                page, status = server.page(endpoint), server.answer(endpoint)
+                if page is not None:
+                    self._send(page, PAGE, "text/html")
+                elif status is not None:
                     self._send(status, server._said(status, {}, "as the test says"))
                 elif api is None:
                     self._files(path, body)
@@ -253,8 +263,9 @@ class Server:
                         server.files[str(name).lstrip("/")] = bytes(part.get_payload(decode=True))
                 self._send(200, b"[]")
 
-            def _send(self, status: int, content: bytes) -> None:
+            def _send(self, status: int, content: bytes, kind: str = "application/json") -> None:
                 self.send_response(status)
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -274,15 +285,16 @@ class Server:
             with self._lock:
                 return 200, self._said(200, handle(said), "OK")
         except Refusal as refusal:
-            return refusal.code, self._said(refusal.code, {}, str(refusal))
+            said = self._said(refusal.code, {}, str(refusal), refusal.subcode)
+            return refusal.code, said
 
-    def _said(self, code: int, data: dict[str, Any], message: str) -> bytes:
+    def _said(self, code: int, data: dict[str, Any], message: str, subcode: int = 0) -> bytes:
         meta = {
             "id": "1",
             "trx": "1",
             "endpoint": {"name": "", "requested_version": "2.13", "actual_version": "2.13"},
             "result_code": code,
-            "result_subcode": 0,
+            "result_subcode": subcode,
             "result_msg": message,
             "error_stack": "",
         }

@@ -4,14 +4,23 @@ Importing this does not import clearml; starting a tracker does.
 """
 
 from tracking_clearml.__about__ import __version__
-from tracking_clearml.errors import ClearMLServerError, ClearMLSettingError
+from tracking_clearml.errors import (
+    ClearMLLoginError,
+    ClearMLRunGoneError,
+    ClearMLServerError,
+    ClearMLSettingError,
+    ClearMLUnreachableError,
+)
 from tracking_clearml.reader import read_run
 from tracking_clearml.tracker import ClearMLTracker
 
 __all__ = [
+    "ClearMLLoginError",
+    "ClearMLRunGoneError",
     "ClearMLServerError",
     "ClearMLSettingError",
     "ClearMLTracker",
+    "ClearMLUnreachableError",
     "__version__",
     "read_run",
 ]

@@ -15,7 +15,7 @@ from tracking_clearml import events
 from tracking_clearml.errors import ClearMLServerError
 from tracking_clearml.events import MediaFile
 from tracking_clearml.samples import Sample
-from tracking_clearml.wanted import Store
+from tracking_clearml.stores import Store
 from tracking_core.files import Found, Unkept, as_text, files_of, in_words, open_file
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
@@ -24,6 +24,7 @@ __all__ = ["Batch"]
 
 Reject = Callable[[str, object, str], None]
 REFUSED_FILE = (400, 413, 414, 415, 422)
+TOO_LARGE = (413, 414)  # a gateway, too, says that of the file
 
 _IN_PATHS = re.compile(r"[A-Za-z0-9_-]|(?<=[^/])\.")
 LONGEST_PART = 80
@@ -142,7 +143,7 @@ class Batch:
         try:
             self._store.upload(path, address)
         except ClearMLServerError as error:
-            if error.status_code not in REFUSED_FILE:
+            if error.status_code not in (TOO_LARGE if error.foreign else REFUSED_FILE):
                 raise
             self._reject(key, path, f"the file server refuses it ({error.status_code})")
             return False

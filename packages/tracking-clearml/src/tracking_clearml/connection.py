@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,16 @@ from clearml.backend_api.utils import get_http_session_with_retry
 from clearml.config import config_obj
 from clearml.utilities.requests_toolbelt import MultipartEncoder
 
-from tracking_clearml.errors import ClearMLServerError, ClearMLSettingError
+from tracking_clearml.errors import (
+    KEYS,
+    TOO_LARGE,
+    ClearMLLoginError,
+    ClearMLServerError,
+    ClearMLSettingError,
+    explained,
+    refusal,
+)
+from tracking_core.network import proxy_for
 
 __all__ = ["Connection", "connected"]
 
@@ -44,18 +53,22 @@ def connected() -> Connection:
     """A connection to the server that the user's settings name.
 
     Raises:
-        ClearMLSettingError: there are no credentials.
-        LoginError: the server can't be reached or does not know them.
+        ClearMLLoginError: there are no credentials, or the server refuses them.
+        ClearMLSettingError: the address, a proxy or a certificate is of no use.
+        ClearMLUnreachableError, ClearMLServerError: the server can't be reached, or fails.
     """
     try:
         return Connection(logger=_quiet, http_retries_config=dict(_NO_RETRIES))
     except MissingConfigError as error:
-        raise ClearMLSettingError(
-            "tracker 'clearml' has no credentials: run `clearml-init`, or set "
-            "CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY (and CLEARML_API_HOST, "
-            "CLEARML_WEB_HOST, CLEARML_FILES_HOST for a server of your own), or set "
-            "CLEARML_OFFLINE_MODE=1 to log to a folder of this machine"
+        raise ClearMLLoginError(
+            f"tracker 'clearml' has no credentials. Do one of these: {KEYS}"
         ) from error
+    except Exception as error:
+        host = str(Session.get_api_server_host()).rstrip("/")
+        better = explained(error, host, proxied=proxy_for(host) is not None)
+        if better is error:
+            raise
+        raise better from error
 
 
 class Connection(Session):  # type: ignore[misc]  # the library has no types
@@ -87,33 +100,53 @@ class Connection(Session):  # type: ignore[misc]  # the library has no types
         """
         service, action = endpoint.split(".")
         answer = self.send_request(service, action, version=API_VERSION, json=parameters)
-        return _data(answer, endpoint)
+        return _data(answer)
 
-    def add_events(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Store `events`; those that the server will never take are returned."""
+    def add_events(
+        self,
+        events: Sequence[dict[str, Any]],
+        see_to_the_task: Callable[[], object],
+        *,
+        once: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Store `events`; those that the server will never take are returned.
+
+        Args:
+            see_to_the_task: raises if it is the task that is to blame, and not the events: one that
+                was deleted or published refuses everything.
+            once: whether those that the server has already must not be sent again.
+        """
         refused = []
         for chunk in _chunks(events):
-            refused += self._add_events(chunk)
+            refused += self._add_events(chunk, see_to_the_task, once)
         return refused
 
-    def _add_events(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _add_events(
+        self,
+        events: Sequence[dict[str, Any]],
+        see_to_the_task: Callable[[], object],
+        once: bool,
+    ) -> list[dict[str, Any]]:
         lines = "\n".join(json.dumps(event) for event in events)
         headers = {"Content-Type": "application/json-lines"}
         try:
             answer = self.send_request(
                 "events", "add_batch", version=API_VERSION, headers=headers, data=lines.encode()
             )
-            if not _data(answer, "events.add_batch").get("errors"):
+            # What an answer calls errors is some of them only: the others are stored.
+            if once or not _data(answer).get("errors"):
                 return []
         except ClearMLServerError as error:
             if error.status_code not in REFUSED or error.status_code in MAY_PASS:
                 raise
-            # A task that was deleted refuses everything: that is no fault of the events.
-            self.call("tasks.get_by_id", task=events[0]["task"])
+            if error.foreign and error.status_code not in TOO_LARGE:
+                raise
+            see_to_the_task()
         if len(events) == 1:
             return list(events)
         middle = len(events) // 2
-        return self._add_events(events[:middle]) + self._add_events(events[middle:])
+        parts = events[:middle], events[middle:]
+        return [one for part in parts for one in self._add_events(part, see_to_the_task, once)]
 
     def _send_request(
         self,
@@ -136,7 +169,7 @@ class Connection(Session):  # type: ignore[misc]  # the library has no types
             answer = self._twice(
                 method or "post", address, headers=self.add_auth_headers(sent), **kwargs
             )
-        if answer.status_code not in (200, 202):
+        if answer.status_code not in (200, 202) or _meta(answer) is None:
             raise _refusal(answer, f"{service}.{action}")
         return answer
 
@@ -162,9 +195,7 @@ class Connection(Session):  # type: ignore[misc]  # the library has no types
     def upload(self, path: str, address: str) -> None:
         """Store the local file `path` at `address`, which may be on any storage ClearML knows."""
         if not address.startswith(f"{self.files_host}/"):
-            from clearml import StorageManager
-
-            StorageManager.upload_file(path, address, retries=1)
+            _upload_elsewhere(path, address)
             return
         name = address[len(self.files_host) + 1 :]
         with open(path, "rb") as file:
@@ -175,8 +206,8 @@ class Connection(Session):  # type: ignore[misc]  # the library has no types
                 headers=self.add_auth_headers({"Content-Type": encoder.content_type}),
                 timeout=(CONNECT_SECONDS, FILE_SECONDS),
             )
-        if answer.status_code != 200:
-            raise _refusal(answer, "upload of a file")
+        if answer.status_code != 200 or _is_page(answer):
+            raise _refusal(answer, "an upload")
 
     def download(self, address: str, path: str) -> None:
         """Write what lies at `address` to the local file `path`."""
@@ -206,26 +237,45 @@ class Connection(Session):  # type: ignore[misc]  # the library has no types
         self._http.close()
 
 
-def _data(answer: requests.Response, endpoint: str) -> dict[str, Any]:
+def _data(answer: requests.Response) -> dict[str, Any]:
+    return dict(answer.json().get("data") or {})
+
+
+def _meta(answer: requests.Response) -> dict[str, Any] | None:
+    """What each answer of ClearML's has; None if it is somebody else's."""
     try:
-        return dict(answer.json().get("data") or {})
-    except ValueError as error:
-        raise ClearMLSettingError(
-            f"tracker 'clearml': {urlsplit(answer.url).netloc} does not answer {endpoint} as "
-            "ClearML's API server does: check CLEARML_API_HOST (it is not the web server's address)"
-        ) from error
+        meta = answer.json()["meta"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return meta if isinstance(meta, dict) and "result_code" in meta else None
+
+
+def _is_page(answer: requests.Response) -> bool:
+    """Whether somebody answers for people, in the place of the file server."""
+    return bool(answer.content.lstrip().startswith(b"<"))
 
 
 def _refusal(answer: requests.Response, what: str) -> ClearMLServerError:
+    host = urlsplit(answer.url).netloc
+    return refusal(_meta(answer), answer.status_code, str(answer.reason), host, what)
+
+
+def _upload_elsewhere(path: str, address: str) -> None:
+    """Store a file on a storage that ClearML has credentials for, or in a directory."""
+    from clearml import StorageManager
+
+    place = address.partition("://")[0]
+    cause: Exception | None = None
     try:
-        said = str(answer.json()["meta"]["result_msg"])
-    except (ValueError, KeyError, TypeError):
-        said = str(answer.reason)
-    where = urlsplit(answer.url).netloc
-    return ClearMLServerError(
-        f"ClearML at {where} refused {what} ({answer.status_code}): {said[:500]}",
-        answer.status_code,
-    )
+        if StorageManager.upload_file(path, address, retries=1):
+            return
+    except AttributeError as error:  # it has no such storage, and uses it all the same
+        cause = error
+    raise ClearMLSettingError(
+        f"tracker 'clearml': ClearML can't store files at {place}://..., where output_uri has them "
+        "go: see to the credentials in clearml.conf (sdk.aws, sdk.google.storage, sdk.azure.storage) "
+        "and to the package that it needs (boto3, google-cloud-storage, azure-storage-blob)"
+    ) from cause
 
 
 def _chunks(events: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -69,16 +69,6 @@ class Notes:
         """`item` is stored as it is now."""
         self._stored = self._version()
 
-    def shown_tags(self, others: list[str]) -> list[str]:
-        """The task's tags: `others`, and ours as text."""
-        ours = [shown_tag(name, value) for name, value in self.tags.items()]
-        return list(dict.fromkeys([*others, *ours]))
-
-    def other_tags(self, fields: Mapping[str, Any]) -> list[str]:
-        """The task's tags that are not ours."""
-        ours = {shown_tag(name, value) for name, value in self.tags.items()}
-        return [tag for tag in fields.get("tags") or [] if tag not in ours]
-
     def _version(self) -> tuple[Any, ...]:
         # Places are only ever added, and comparing their number costs nothing.
         return (

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tracking_clearml.errors import ClearMLServerError, ClearMLSettingError
 from tracking_clearml.library import imported
-from tracking_clearml.wanted import offline_folder
+from tracking_clearml.stores import offline_folder
 
 __all__ = ["Source", "source_of"]
 

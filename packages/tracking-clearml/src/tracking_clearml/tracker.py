@@ -8,20 +8,24 @@ it: a task is made and filled by the server's API, or written as the folder of a
 from __future__ import annotations
 
 import math
+import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tracking_clearml import events, plots
+from tracking_clearml import arguments, events, plots
 from tracking_clearml.batch import Batch, task_folder
-from tracking_clearml.notes import Notes, config_item, config_of, parameters_of
+from tracking_clearml.current import identity_of, main_task
+from tracking_clearml.errors import ClearMLSettingError, fault_said
+from tracking_clearml.notes import Notes, config_item, config_of, parameters_of, shown_tag
 from tracking_clearml.samples import samples_of
 from tracking_clearml.series import ABOUT, NOT_FINITE
-from tracking_clearml.wanted import Store, found_or_made, main_task, offline, wanted
+from tracking_clearml.stores import Store, found_or_made, offline
 from tracking_core.errors import AlreadyStartedError, NotStartedError
+from tracking_core.faults import Fault
 from tracking_core.files import as_text
 from tracking_core.names import shortened
 from tracking_core.records import (
@@ -38,6 +42,7 @@ from tracking_core.records import (
     flat,
     media_list,
 )
+from tracking_core.rejections import say
 from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
 
@@ -49,6 +54,7 @@ __all__ = ["ClearMLTracker"]
 STEPS = range(-(2**63), 2**63)
 STATUS = {"finished": "completed", "failed": "failed", "killed": "stopped"}
 LONGEST_LINE = 5000
+MAIN = "main_task."
 # They say how ClearML's own functions work; these values are stored whole and for good.
 WITHOUT_EFFECT = ("delete_after_upload", "max_image_history")
 
@@ -59,8 +65,8 @@ class ClearMLTracker(RecordTracker):
     With ``CLEARML_OFFLINE_MODE=1`` (or after ``Task.set_offline(True)``) the task is a folder below
     ``CLEARML_CACHE_DIR``, which ``Task.import_offline_session`` brings to a server.
 
-    Where the user's own ``Task.init`` has made a main task in this process, the tracker logs to it
-    and leaves its end to the user. It makes none itself.
+    Where the user's own ``Task.init`` has made a main task in this process, the tracker logs to it,
+    lives in a thread beside it, and leaves its end to the user. It makes none itself.
 
     Args:
         run_name: name of the project and of the task, unless ``project_name`` and ``task_name``,
@@ -68,14 +74,21 @@ class ClearMLTracker(RecordTracker):
         **kwargs: those of ``Task.init``. ``continue_last_task`` and ``reuse_last_task_id`` take the
             id of the task to go on with; it keeps all that it has. ``output_uri`` is where
             artifacts go. The ``auto_*`` arguments, which need a main task, may only be false.
+
+    Raises:
+        TypeError: ``Task.init`` has no such argument.
+        ClearMLSettingError: an argument needs a main task, or has a value that ClearML does not know.
     """
 
     name = "clearml"
     requires_logging_directory = False
-    lane = "process"  # a second of Python and 90 MB to import, which the training is spared
+    lane: Literal["thread", "process"] = (
+        "process"  # a second of Python and 90 MB to import, which the training is spared
+    )
 
     def __init__(self, run_name: str | None = None, **kwargs: Any) -> None:
         super().__init__()
+        arguments.check(kwargs)
         self.run_name = run_name
         self.user_provided_init_kwargs = kwargs
         self._resumed: Mapping[str, Plain] = {}
@@ -84,8 +97,56 @@ class ClearMLTracker(RecordTracker):
         self._of_the_user = False
         self._ended = False
         self._lock = threading.RLock()
+        if self._main_task():
+            self.lane = "thread"  # only beside it can both write to one task
+            self._say_what_has_no_effect()
 
     # --- the run ---
+
+    def _main_task(self) -> dict[str, Plain]:
+        """The identity of the user's own main task; empty if there is none, or another is named."""
+        named = arguments.continued(self.user_provided_init_kwargs, os.environ)
+        found = {} if (task := main_task()) is None else identity_of(task)
+        return found if named in (None, found.get("task_id")) else {}
+
+    def _say_what_has_no_effect(self) -> None:
+        given = self.user_provided_init_kwargs
+        idle = [name for name in arguments.OF_THE_TASK if given.get(name) and "last" not in name]
+        if idle:
+            say(
+                f"tracker 'clearml' logs to the task that this program has begun with Task.init(), "
+                f"and of init_kwargs {', '.join(map(repr, idle))} has no effect: pass it to Task.init"
+            )
+
+    def at_launch(self) -> dict[str, Plain]:
+        """Which task it is, as arguments, variables and the program say; and the machine's name."""
+        said: dict[str, Plain] = {name: os.environ.get(name) for name in arguments.VARIABLES}
+        theirs = {f"{MAIN}{name}": value for name, value in self._main_task().items()}
+        return {**said, **theirs, "worker": socket.gethostname()}
+
+    def check_lane(self, lane: str) -> None:
+        """Refuse the delivery process where the program has a main task: it would get a second one."""
+        if lane == "process" and self._main_task():
+            raise ClearMLSettingError(
+                "tracker 'clearml' can't log to the task that this program has begun with "
+                "Task.init() from the delivery process: leave out delivery='process' (or use "
+                "'thread'), or leave out Task.init() and pass its arguments in "
+                'init_kwargs={"clearml": {...}}'
+            )
+
+    def remarks(self, identity: Mapping[str, Plain]) -> Iterator[str]:
+        """That the program has begun another task itself."""
+        task = main_task()
+        theirs = {} if task is None else identity_of(task)
+        ours = identity.get("task_id")
+        named = arguments.continued(self.user_provided_init_kwargs, os.environ)
+        if ours and theirs and named is None and theirs["task_id"] != ours:
+            yield (
+                f"tracker 'clearml' logs to the task {ours!r}, and this program has begun another "
+                f"one, {theirs['task_id']!r}, with Task.init(). To have all in one, call Task.init() "
+                "before init_trackers(); or leave it out and pass its arguments in "
+                'init_kwargs={"clearml": {...}}'
+            )
 
     @on_main_process
     def start(self) -> None:
@@ -93,37 +154,48 @@ class ClearMLTracker(RecordTracker):
 
         Raises:
             AlreadyStartedError: it is running.
-            TypeError: ``Task.init`` has no such argument.
-            ClearMLSettingError: an argument, a variable or a task is of no use.
-            LoginError, ClearMLServerError, requests.RequestException: the server says no, or can't
-                be reached within seconds.
+            ClearMLLoginError: there are no credentials, or the server does not let them in.
+            ClearMLSettingError: a task, a file, a directory, the server's address, a proxy or a
+                certificate is of no use.
+            ClearMLRunGoneError: the task to go on with was deleted.
+            ClearMLUnreachableError, ClearMLServerError: the server can't be reached, or says no.
         """
         if self._store is not None and not self._ended:
             raise AlreadyStartedError("tracker 'clearml' is running: call finish() first")
-        choice = wanted(self.run_name, self.user_provided_init_kwargs)
-        identity, users = self._resumed, None
-        if not identity and not choice.task_id and (users := main_task()) is not None:
-            identity = _identity_of(users)
-        store = found_or_made(choice, identity)
+        launch = self.at_launch() if self.launch is None else self.launch
+        choice = arguments.wanted(self.run_name, self.user_provided_init_kwargs, launch)
+        identity = self._resumed or {
+            name.removeprefix(MAIN): value
+            for name, value in launch.items()
+            if name.startswith(MAIN)
+        }
+        of_the_user = bool(identity.get("of_the_user"))
+        task = main_task() if of_the_user else None
+        if task is not None and task.id != identity.get("task_id"):
+            task = None
+        store = found_or_made(choice, identity, task)
         # A start that fails from here on and is tried again goes on with the task that it made.
-        self._resumed = store.identity
-        if users is None:
+        self._resumed = {**store.identity, **({"of_the_user": True} if of_the_user else {})}
+        if not of_the_user:
             store.go_on()
         fields = store.fields()
         self._folder = task_folder(fields)
         self._notes = Notes(fields)
+        self._worker = str(launch.get("worker") or socket.gethostname())
+        self._task, store.stays_ended = task, of_the_user
         if self._notes.end is not None:
             self._notes.end = None
             self._store_notes(store)
         self._config = config_of(fields)
-        self._other_tags = self._notes.other_tags(fields)
+        self._our_tags = self._shown_tags()
         self._ended_at: float | None = None
-        self._store, self._task, self._of_the_user = store, users, users is not None
+        self._store, self._of_the_user = store, of_the_user
         self._ended, self._resumed = False, {}
 
     def identity(self) -> dict[str, Plain]:
         """The task's id, and where it is: the folder, or the server."""
-        return {} if self._store is None else self._store.identity
+        known = {} if self._store is None else self._store.identity
+        return {**known, "of_the_user": True} if self._of_the_user else known
 
     def resume(self, identity: Mapping[str, Plain]) -> None:
         """Let `start` go on with the task that `identity` names."""
@@ -159,13 +231,14 @@ class ClearMLTracker(RecordTracker):
         Raises:
             NotStartedError: before `start`. It is an `AttributeError`.
         """
-        task_id = self.task_id
-        if self._task is None:
+        task_id, store = self.task_id, self._store
+        if self._task is None and store is not None:
             from clearml import Task
 
             if offline() and not Task.is_offline():
                 Task.set_offline(True)  # the variable said so after clearml was imported
             self._task = Task.get_task(task_id=task_id)
+            store.native = self._task
         return self._task
 
     @on_main_process
@@ -174,7 +247,7 @@ class ClearMLTracker(RecordTracker):
         with self._lock:
             if self._store is None or self._ended:
                 return
-            if self._task is not None:
+            if self._task is not None and not self._of_the_user:
                 # Unlike our own calls it may try for hours if the server is gone.
                 flushing = threading.Thread(target=_flush, args=(self._task,), daemon=True)
                 flushing.start()
@@ -184,8 +257,14 @@ class ClearMLTracker(RecordTracker):
                 self._notes.end = status, ended_at
                 self._store_notes(self._store)
                 self._store.end(STATUS[status])
+            else:
+                self._say_if_archived_before()
             self._ended = True
             self._store.close()
+
+    def fault(self, error: BaseException) -> Fault:
+        """Whose fault an error of ClearML's is."""
+        return fault_said(error) or super().fault(error)
 
     # --- what goes where ---
 
@@ -198,6 +277,7 @@ class ClearMLTracker(RecordTracker):
 
         Raises:
             NotStartedError: before `start`, or after `finish`.
+            ClearMLRunGoneError: the offline session was deleted.
             ClearMLServerError, requests.RequestException: the server says no, or can't be reached
                 within seconds.
             OSError: the disk is full or broken.
@@ -223,7 +303,7 @@ class ClearMLTracker(RecordTracker):
                 store.set_configuration(config_item(self._config))
                 store.set_parameters(parameters_of(self._config))
             if tags:
-                store.set_tags(self._notes.shown_tags(self._other_tags))
+                self._store_tags(store)
             batch.send(self._folder)
 
     def _take_log(self, record: Log, batch: Batch) -> None:
@@ -239,7 +319,7 @@ class ClearMLTracker(RecordTracker):
             if isinstance(value, str):
                 self._take_samples(key, [value], step, when, batch)
                 line = f"{key} [{step}]: {value}"
-                batch.event(key, events.console(when, line[:LONGEST_LINE], WORKER))
+                batch.event(key, events.console(when, line[:LONGEST_LINE], self._worker))
             elif isinstance(value, (bool, int, float, type(None))):
                 self._take_number(key, value, record, step, when, batch)
             else:
@@ -336,6 +416,27 @@ class ClearMLTracker(RecordTracker):
             raise NotStartedError(f"tracker 'clearml' is {state}: call start() first")
         return self._store
 
+    def _shown_tags(self) -> list[str]:
+        return [shown_tag(name, value) for name, value in self._notes.tags.items()]
+
+    def _store_tags(self, store: Store) -> None:
+        """Beside those that others have given the task meanwhile."""
+        there = store.fields().get("tags") or []
+        ours = self._shown_tags()
+        others = [tag for tag in there if tag not in self._our_tags]
+        store.set_tags(list(dict.fromkeys([*others, *ours])))
+        self._our_tags = ours
+
+    def _say_if_archived_before(self) -> None:
+        """ClearML packs an offline session when its main task is closed, and never again."""
+        folder = self.identity().get("offline_folder")
+        if folder and main_task() is None and os.path.exists(f"{folder}.zip"):
+            say(
+                f"tracker 'clearml': the task was closed before its run ended, and {folder}.zip may "
+                f"lack what came later: import the folder {folder} in its place, and next time call "
+                "end_training() before Task.close()"
+            )
+
     def _store_notes(self, store: Store) -> None:
         """Before the values, which nobody could assign to their keys without them."""
         if self._notes.changed():
@@ -345,12 +446,6 @@ class ClearMLTracker(RecordTracker):
 
 LONGEST_FLUSH = 10.0  # seconds
 LONGEST_NAME = 200
-WORKER = socket.gethostname()
-
-
-def _identity_of(task: Task) -> dict[str, Plain]:
-    folder = task.get_offline_mode_folder() if offline() else None
-    return {"task_id": task.id, **({} if folder is None else {"offline_folder": str(folder)})}
 
 
 def _flush(task: Task) -> None:
