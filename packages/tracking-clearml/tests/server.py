@@ -11,6 +11,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -52,12 +53,19 @@ class Server:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._port = 0
+        self._encrypted = False
         self._http: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http{'s' if self._encrypted else ''}://127.0.0.1:{self._port}"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        assert self._http is not None
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        self._encrypted = True
 
     def start(self) -> None:
         self._released.clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import warnings
@@ -202,6 +204,33 @@ class TestStart:
         monkeypatch.setenv("CLEARML_API_HOST", "http://clearml.example")
         said = "the proxy does not let it through"
         assert fault_of_starting(ClearMLTracker("run"), ClearMLSettingError, said) == "setup"
+
+    def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            pytest.skip("no openssl here, which makes the certificate")
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        subprocess.run(
+            [
+                openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+                "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+                "-out", str(certificate),
+            ],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.encrypt(context)
+        monkeypatch.setenv("CLEARML_API_HOST", server.address)
+        tracker = ClearMLTracker("run")
+        said = "is not trusted: let REQUESTS_CA_BUNDLE name"
+        assert fault_of_starting(tracker, ClearMLSettingError, said) == "setup"
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        tracker.start()
+        tracker.finish()
+        assert len(server.tasks) == 1
 
     def test_a_task_that_is_not_there_is_the_setups_and_a_deleted_one_the_runs(
         self, server: Server

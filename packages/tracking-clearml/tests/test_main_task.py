@@ -17,6 +17,9 @@ from tracking_core.testing import Seen
 
 from .server import Server
 
+# ClearML's own configuration files are read with a parser that has been renamed since.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 # What `Task.init` does by itself is left on, but for what asks the internet.
 BEGIN = """
 import argparse, sys, threading, time, warnings
