@@ -84,11 +84,12 @@ tracking.end_training()
 )
 
 
-def program(script: str, *arguments: object) -> str:
+def program(script: str, directory: Path, *arguments: object) -> str:
     """What `script` says on stderr; it ends in time and well."""
+    directory.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env=dict(os.environ),
+        [sys.executable, "-c", script, str(directory), *map(str, arguments)],
+        env={**os.environ, "TMPDIR": str(directory)},  # the lock of a main task stays there
         capture_output=True,
         text=True,
         timeout=120,
