@@ -265,6 +265,10 @@ def opened(
     except BaseException:
         leave(run)
         raise
+    # Whether there was such a run has been asked, and for half a second Aim knows the answer still.
+    forget = getattr(aim.Repo._all_run_hashes, "cache_clear", None)
+    if new and forget is not None:
+        forget()
     return run
 
 
