@@ -283,13 +283,13 @@ MISTAKES = {
         [(PYPROJECT, "must be a class that tracking_tensorboard has in __all__, not ")],
     ),
     "a class that is not exported": Mistake(
-        replaced(f"{SOURCE}/__init__.py", '["TensorBoardTracker", ', "["),
+        replaced(f"{SOURCE}/__init__.py", ', "TensorBoardTracker"', ""),
         [(PYPROJECT, "must be a class that tracking_tensorboard has in __all__, not ")],
     ),
     "a class with a name of its own": Mistake(
         all_of(
             replaced(PYPROJECT, ":TensorBoardTracker", ":BoardTracker"),
-            replaced(f"{SOURCE}/__init__.py", '["TensorBoardTracker"', '["BoardTracker"'),
+            replaced(f"{SOURCE}/__init__.py", ', "TensorBoardTracker"', ', "BoardTracker"'),
         ),
         [(PYPROJECT, "the class of 'tensorboard' must have that name and 'Tracker', not Board")],
     ),
