@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from tracking_core.errors import UnfitValueError
+from tracking_core.errors import UnfitValueError, let_through
 from tracking_core.foreign import is_a
 from tracking_core.media import medium_of
 from tracking_core.plain import (
@@ -60,7 +60,8 @@ def plain_row(values: object) -> dict[str, Value] | None:
     try:
         if not (_seen_names.issuperset(taken) or _are_names(taken)):
             return None
-    except Exception:  # a stranger's name, which raises when it is looked at
+    except BaseException as error:  # a stranger's name, which raises when it is looked at
+        let_through(error)
         return None
     for value in taken.values():
         if (
@@ -114,7 +115,8 @@ def _are_names(names: dict[str, Any]) -> bool:
     """Whether all `names` are simple text; if so they are remembered."""
     try:
         simple = "".join(names).isascii()
-    except TypeError:  # a name that is no text
+    except TypeError as error:  # a name that is no text
+        let_through(error)
         return False
     if simple:
         if len(_seen_names) > MOST_SEEN_NAMES:
@@ -132,7 +134,8 @@ def _captured(
         if not isinstance(values, Mapping):
             raise UnfitValueError("what is logged must be a dict of names and values")
         _capture_into(taken, rejected, values, read, changed, "", (id(values),), set())
-    except Exception as error:
+    except BaseException as error:
+        let_through(error)
         rejected.append(Rejected("", type_name(values), reason_of(error)))
     return taken, rejected
 
@@ -180,8 +183,9 @@ def _capture_into(
                     for note in dict.fromkeys(notes):
                         changed(parent + key, type_name(value), note)
             names.add(parent + key)
-        except Exception as error:
+        except BaseException as error:
             # Reading a stranger's object may raise anything; the other values still have to land.
+            let_through(error)
             name = key if type(key) is str else type_name(key)
             rejected.append(Rejected(parent + name, type_name(value), reason_of(error)))
         notes.clear()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from tracking_core.errors import UnfitValueError
+from tracking_core.errors import UnfitValueError, let_through
 from tracking_core.foreign import array_of
 from tracking_core.plain import (
     LARGEST_INTEGER,
@@ -77,7 +77,8 @@ def read_part(read: Callable[[], object]) -> object:
     """What `read` gives; as a text why, if it raises."""
     try:
         return read()
-    except Exception as error:  # a field that is not set, an interpolation that can't be resolved
+    except BaseException as error:  # a field not set, an interpolation that can't be resolved
+        let_through(error)
         return _reason(error)
 
 
@@ -104,7 +105,8 @@ class _Reader:
         self._inside.add(id(value))
         try:
             return self._read(value)
-        except Exception as error:  # a stranger's object may raise whatever is asked of it
+        except BaseException as error:  # a stranger's object may raise whatever is asked of it
+            let_through(error)
             return _unreadable(value, error)
         finally:
             self._inside.discard(id(value))
@@ -122,7 +124,8 @@ class _Reader:
                     plain[name] = LEFT_OUT
                     break
                 plain[name] = self.plain(read_part(read))
-        except Exception as error:
+        except BaseException as error:
+            let_through(error)
             if not plain:
                 return _reason(error)
             plain[REST] = _reason(error)
@@ -158,7 +161,8 @@ class _Reader:
                 if self._left <= 0:
                     return [*plain, LEFT_OUT]
                 plain.append(self.plain(item))
-        except Exception as error:
+        except BaseException as error:
+            let_through(error)
             if not isinstance(items, Sequence):
                 return [*plain, _reason(error)]
             # One element that can't be read, as in a list of OmegaConf's: the others can.
@@ -185,7 +189,8 @@ def _asked_for(question: Callable[[object], Answer], value: object) -> Answer | 
     """The answer; None if `value`, a stranger's object, raises when it is asked."""
     try:
         return question(value)
-    except Exception:
+    except BaseException as error:
+        let_through(error)
         return None
 
 
@@ -211,7 +216,8 @@ def entries_of(value: Any) -> Entries | None:
         if callable(convert):
             try:
                 converted = convert()
-            except Exception:  # to_dict of another kind: the object has other forms left
+            except BaseException as error:  # to_dict of another kind: it has other forms left
+                let_through(error)
                 continue
             if isinstance(converted, Mapping):
                 return _of_mapping(converted)
@@ -227,7 +233,8 @@ def _of_mapping(mapping: Mapping[Any, Any]) -> Iterator[tuple[object, Callable[[
         for key in mapping:
             seen.add(id(key))
             yield key, partial(operator.getitem, mapping, key)
-    except Exception:
+    except BaseException as error:
+        let_through(error)
         if not isinstance(mapping, dict):
             raise
         for key, value in dict.items(mapping):
@@ -314,7 +321,7 @@ def _same(value: object) -> object:
     return value
 
 
-def _unreadable(value: object, error: Exception) -> str:
+def _unreadable(value: object, error: BaseException) -> str:
     """What stands for an object of which something raised: its text, if it has one of its own."""
     kind = type(value)
     if isinstance(error, UnfitValueError) or not (
@@ -324,5 +331,5 @@ def _unreadable(value: object, error: Exception) -> str:
     return _reason(error)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"<reading it raised {type_name(error)}>"

@@ -2,10 +2,16 @@
 
 Everything raised on purpose derives from `TrackingError` *and* from the builtin that fits, so
 ``except ValueError`` keeps working for code that was written against Accelerate.
-Nothing here is ever raised out of `Tracking.log`.
+Nothing here is ever raised out of `Tracking.log`. What is raised there by others is either a
+value's, and stays, or somebody else's, and goes on: see `let_through`.
 """
 
 from __future__ import annotations
+
+import dis
+import functools
+import signal
+from types import CodeType, FrameType, TracebackType
 
 __all__ = [
     "AlreadyStartedError",
@@ -23,6 +29,7 @@ __all__ = [
     "TrackingWarning",
     "UnfitValueError",
     "UnknownTrackerError",
+    "let_through",
 ]
 
 
@@ -96,3 +103,86 @@ class DamagedJournal(JournalError):
 
 class TrackingWarning(UserWarning):
     """The category of every warning of this project, for `warnings.filterwarnings`."""
+
+
+def let_through(error: BaseException) -> None:
+    """Raise `error` again if it belongs to the program and not to what was being read.
+
+    For whoever guards the reading of a stranger's object, or a call of the system. Into both may
+    come what has nothing to do with them: Ctrl-C, what a signal's handler raises (a watchdog's
+    TimeoutError, a preemption), and what another thread has set (``PyThreadState_SetAsyncExc``).
+
+    The traceback tells. A handler has a frame there, and was called with the frame that it
+    interrupted; so is what a debugger raises. What another thread sets has no arguments, and no
+    ``raise`` raised it.
+    """
+    # Not `isinstance`, which believes what a stranger's error says of itself.
+    kind = type(error)
+    if issubclass(kind, TrackingError):
+        return  # raised on purpose, and the most frequent
+    if issubclass(kind, KeyboardInterrupt) or _is_from_outside(error):
+        raise error
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    handlers = _handlers()
+    while trace.tb_next is not None:
+        caller, trace = trace.tb_frame, trace.tb_next
+        if trace.tb_frame.f_code in handlers or _was_given(caller, trace.tb_frame):
+            return True
+    return _was_set(error, trace)
+
+
+def _handlers() -> set[CodeType]:
+    """The code of all functions that handle signals now."""
+    found = set()
+    for number in signal.valid_signals():
+        handler: object = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = handler.func
+        if callable(handler):
+            function = getattr(handler, "__func__", handler)  # of a bound method
+            if not hasattr(function, "__code__"):
+                function = type(handler).__call__  # of an object
+            code = getattr(function, "__code__", None)
+            if isinstance(code, CodeType):
+                found.add(code)
+    return found
+
+
+def _was_given(caller: FrameType, called: FrameType) -> bool:
+    """Whether the frame `called` has its caller among its arguments."""
+    code, values = called.f_code, called.f_locals
+    flags = bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # *args and **kwargs
+    for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + flags]:
+        value = values.get(name)
+        if value is caller or (type(value) is tuple and any(one is caller for one in value)):
+            return True
+    return False
+
+
+def _was_set(error: BaseException, trace: TracebackType) -> bool:
+    """Whether `error` came up between two instructions of its innermost frame."""
+    code, at = trace.tb_frame.f_code.co_code, trace.tb_lasti
+    if not 0 <= at < len(code):
+        return False  # a compiled function, which nothing can interrupt
+    instruction = dis.opname[code[at]]
+    if instruction in _NEVER_RAISE:
+        return True
+    raised = instruction.startswith(("RAISE", "RERAISE"))
+    # The interpreter itself raises these without a word.
+    wordless = issubclass(type(error), (MemoryError, StopIteration, StopAsyncIteration))
+    arguments = BaseException.__dict__["args"].__get__(error)  # past what its class may define
+    return not (raised or wordless or arguments)
+
+
+# What comes up there was waiting for the interpreter to look.
+_NEVER_RAISE = frozenset(
+    {
+        *("RESUME", "NOP", "LOAD_CONST", "STORE_FAST", "POP_TOP"),
+        *("JUMP_BACKWARD", "JUMP_ABSOLUTE", "JUMP_FORWARD"),
+    }
+)

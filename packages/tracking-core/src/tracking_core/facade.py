@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import time as now
 from types import TracebackType
@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from tracking_core.assembly import Delivery, Options, free_name, lanes_for
 from tracking_core.capture import Rejected, capture, capture_images, capture_tags, plain_row
-from tracking_core.config import plain_config
+from tracking_core.config import PlainConfig, plain_config
 from tracking_core.delivery.journaled import JournaledLanes
 from tracking_core.delivery.lane import Lane, TrackerStatus
 from tracking_core.errors import (
@@ -26,6 +26,7 @@ from tracking_core.errors import (
     StepError,
     TrackerNotInstalledError,
     UnknownTrackerError,
+    let_through,
 )
 from tracking_core.filtering import Choice, LogWith, choose_trackers
 from tracking_core.journal import Durability
@@ -157,7 +158,8 @@ class Tracking:
             )
         lanes: list[Lane] = []
         run_id = _new_run_id()
-        project_name = text(str(project_name))
+        project_name = text(_words(project_name, str))
+        settings = None if config is None else self._settings_of(config)
         if PartialState().is_main_process:
             if self._nowhere:
                 say(self._nowhere)
@@ -182,8 +184,8 @@ class Tracking:
         _runs.add(self)
         self._active = bool(lanes)
         atexit.register(self._end_forgotten)
-        if config is not None:
-            self._put(Config(plain_config(config), now()))
+        if settings is not None:
+            self._put(Config(settings, now()))
 
     def end_training(self, status: Status = "finished", timeout: float = 30.0) -> None:
         """End the run in every tracker.
@@ -283,8 +285,9 @@ class Tracking:
     ) -> None:
         """Log a table, given as rows or columns (`data`) or as a `dataframe`: see `Table`."""
         if self._in_a_run("log_table"):
+            key = table_name if type(table_name) is str else _words(table_name, str)
             table = Table(columns, data, dataframe)
-            self._log(capture({table_name: table}, self._rejections.changed), step, log_kwargs)
+            self._log(capture({key: table}, self._rejections.changed), step, log_kwargs)
 
     def log_artifact(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -296,15 +299,16 @@ class Tracking:
             artifact_path: folder of the artifacts to put it in; without it their root.
         """
         if self._in_a_run("log_artifact"):
-            artifact = Artifact(local_path, artifact_path or "")
-            self._log(capture({base_name(local_path): artifact}), None, None)
+            artifact = Artifact(local_path, "" if artifact_path is None else artifact_path)
+            self._log(capture({_words(local_path, base_name): artifact}), None, None)
 
     def set_tags(self, tags: Iterable[str] | Mapping[str, Any]) -> None:
         """Tag the run, with labels or with keys and values."""
         if self._in_a_run("set_tags"):
             try:
                 plain = capture_tags(tags)
-            except Exception as error:  # a stranger's object: its text may raise anything
+            except BaseException as error:  # a stranger's object: its text may raise anything
+                let_through(error)
                 self._rejections.add("tags", type_name(tags), type(error).__name__)
             else:
                 self._put(Tags(plain, now()))
@@ -400,6 +404,15 @@ class Tracking:
             return f"<Tracking: describing it raised {type(error).__name__}>"
 
     # --- inside ---
+
+    def _settings_of(self, config: object) -> dict[str, PlainConfig]:
+        try:
+            return plain_config(config)
+        except BaseException as error:  # a stranger's object
+            let_through(error)
+            reason = f"reading it raised {type_name(error)}"
+            self._rejections.add("config", type_name(config), reason)
+            return {"config": f"<{reason}>"}
 
     def _described(self) -> str:
         run = "Tracking" if self._project is None else f"Tracking {self._project!r} {self._run_id}"
@@ -504,7 +517,8 @@ class Tracking:
     def _options_of(self, log_kwargs: Options) -> dict[str, dict[str, Any]]:
         try:
             return {name: dict(given) for name, given in log_kwargs.items()}
-        except Exception:  # anything may have been passed
+        except BaseException as error:  # anything may have been passed
+            let_through(error)
             reason = "it must be a dict of dicts, by tracker name"
             self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
             return {}
@@ -540,6 +554,15 @@ def _why_nowhere(log_with: LogWith, choice: Choice, nothing_was_asked_for: bool)
     else:
         why = "no tracker is installed here"
     return f"this run is logged nowhere: {why}. If that is meant, pass log_with=[]"
+
+
+def _words(given: object, read: Callable[[Any], object]) -> str:
+    """What `read` makes of a stranger's object, as text; the object's type where that fails."""
+    try:
+        return str(read(given))
+    except BaseException as error:
+        let_through(error)
+        return type_name(given)
 
 
 def _name_of(tracker: str | GeneralTracker) -> str:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from io import FileIO
 from typing import NamedTuple
 
+from tracking_core.errors import let_through
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
@@ -156,6 +157,7 @@ def _listed(file: LoggedFile, leave_out: Iterable[str]) -> tuple[list[Found], li
     try:
         about = os.stat(file.path)
     except OSError as error:
+        let_through(error)
         raise Unkept(f"{file.path!r} {_trouble_of(file.path, error)}") from error
     except ValueError as error:  # a NUL in the name
         raise Unkept(f"{file.path!r} is no path: {error}") from error
@@ -295,6 +297,7 @@ class _Listing:
             with os.scandir(folder.path) as found:
                 entries = list(itertools.islice(found, most))
         except OSError as error:
+            let_through(error)
             self._leave_out_folder(folder, _trouble_of(folder.path, error))
             return []
         self._left -= len(entries)
@@ -322,6 +325,7 @@ class _Listing:
                 self._links.append(_Folder(entry.path, f"{name}/", _identity(about), folder))
                 return
         except OSError as error:
+            let_through(error)
             trouble = _trouble_of(entry.path, error)
         if trouble:
             self._leave_out(name, trouble)
@@ -380,12 +384,15 @@ def _kind(mode: int) -> str:
 def _made_up_devices() -> frozenset[int]:
     """The devices (``st_dev``) of file systems that hold no files but what the kernel makes up."""
     found = set()
-    with contextlib.suppress(OSError, ValueError), open("/proc/self/mountinfo", "rb") as mounts:
-        for line in mounts:
-            mount, _, system = line.decode("ascii", "replace").partition(" - ")
-            if system.partition(" ")[0] in _MADE_UP:
-                major, _, minor = mount.split(" ", 3)[2].partition(":")
-                found.add(os.makedev(int(major), int(minor)))
+    try:
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            for line in mounts:
+                mount, _, system = line.decode("ascii", "replace").partition(" - ")
+                if system.partition(" ")[0] in _MADE_UP:
+                    major, _, minor = mount.split(" ", 3)[2].partition(":")
+                    found.add(os.makedev(int(major), int(minor)))
+    except (OSError, ValueError) as error:
+        let_through(error)
     return frozenset(found)
 
 
@@ -398,7 +405,8 @@ def _ends(path: str) -> bool:
                 left -= len(part)
                 if left < 0:
                     return False
-    except (OSError, Unkept):
+    except (OSError, Unkept) as error:
+        let_through(error)
         return False
     return True
 
@@ -459,6 +467,7 @@ def copy_whole(source: str, target: str, mode: int = 0o666) -> bool:
     try:
         reading = open_file(source)
     except OSError as error:
+        let_through(error)
         if error.errno in _SHORT_OF_MEANS:
             raise
         raise Unkept(f"{source!r} {_trouble_of(source, error)}") from error
@@ -476,9 +485,11 @@ def copy_whole(source: str, target: str, mode: int = 0o666) -> bool:
 def _copy_bytes(source: str, reading: int, writing: int, size: int) -> None:
     """Copy what the file held when it was opened: one that grows would be followed for ever."""
     left = size
-    with contextlib.suppress(AttributeError, OSError):  # whose fault it is shows below
+    try:
         while left and (copied := os.copy_file_range(reading, writing, min(left, AT_ONCE))):
             left -= copied
+    except (AttributeError, OSError) as error:  # whose fault it is shows below
+        let_through(error)
     while left and (part := _read(source, reading, min(left, PART))):
         left -= len(part)
         _write(writing, part)
@@ -497,6 +508,7 @@ def _read(source: str, reading: int, most: int) -> bytes:
     try:
         return os.read(reading, most)
     except OSError as error:
+        let_through(error)
         raise Unkept(f"{source!r} can't be read: {error.strerror or error}") from error
 
 
@@ -603,6 +615,20 @@ def _is_there(one: Found, target: str) -> bool:
         return False
 
 
+def _is_folder(path: str) -> bool:
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: str) -> int | None:
+    """What lies there; None if nothing does. `os.path` would keep a handler's error to itself."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        let_through(error)
+        return None
+
+
 def make_folders(path: str, mode: int = 0o777) -> list[str]:
     """Make a folder and those above it; those that were not there. As deep as the system allows.
 
@@ -610,7 +636,7 @@ def make_folders(path: str, mode: int = 0o777) -> list[str]:
         OSError: something else is in its place, or it can't be made.
     """
     missing = []
-    while not os.path.isdir(path):
+    while not _is_folder(path):
         missing.append(path)
         path = os.path.dirname(path)
     missing.reverse()
@@ -618,7 +644,7 @@ def make_folders(path: str, mode: int = 0o777) -> list[str]:
         try:
             os.mkdir(folder, mode)
         except FileExistsError:
-            if not os.path.isdir(folder):
+            if not _is_folder(folder):
                 raise
     return missing
 
@@ -636,7 +662,7 @@ def whole_file(target: str) -> Iterator[str]:
         yield unfinished
         os.replace(unfinished, target)
     finally:
-        if os.path.exists(unfinished):
+        if _mode(unfinished) is not None:
             os.remove(unfinished)
 
 

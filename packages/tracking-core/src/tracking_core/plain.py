@@ -10,7 +10,7 @@ import sys
 import types
 from typing import Any, Final
 
-from tracking_core.errors import UnfitValueError
+from tracking_core.errors import UnfitValueError, let_through
 from tracking_core.foreign import array_of, imported_numpy, is_a
 
 __all__ = ["NOT_PLAIN", "plain_value", "reason_of", "text", "text_of", "type_name"]
@@ -95,15 +95,19 @@ def text_of(value: object) -> str:
         if isinstance(value, (bytes, bytearray, memoryview)):
             value = bytes(value[:LONGEST_TEXT_OF_OBJECT])
         return text(_PLACE_IN_MEMORY.sub("", str(value)[:LONGEST_TEXT_OF_OBJECT]))
-    except Exception:  # a __str__ that raises must not lose what it is the text of
+    except BaseException as error:  # a __str__ that raises must not lose what it is the text of
+        let_through(error)
         # Python writes no integer of more than 4300 digits as decimals.
         return hex(value) if type(value) is int else f"<{type_name(value)}>"
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Why a value can't be taken. The text of a foreign error may hold it, and it may be a secret."""
-    if isinstance(error, (UnfitValueError, OSError)):
-        return str(error)
+    if issubclass(type(error), (UnfitValueError, OSError)):
+        try:
+            return str(error)
+        except BaseException as another:  # a stranger's
+            let_through(another)
     return f"reading it raised {type_name(error)}"
 
 

@@ -57,11 +57,12 @@ class Rejections:
 
     def __init__(self, who: str) -> None:
         self._who = who
+        # No lock: a signal's handler that rejects something too would wait for its own thread, and
+        # one that raises would leave it locked. Each line is one step of the interpreter instead.
         self._counts: Counter[Rejection] = Counter()
         self._changes: Counter[Rejection] = Counter()
-        self._said: set[str] = set()
-        self._changes_said: set[str] = set()
-        self._lock = threading.Lock()
+        self._said: dict[str, object] = {}
+        self._changes_said: dict[str, object] = {}
 
     def add(self, key: str, type: str, reason: str, warning: str = "") -> None:
         """Count one value, and warn if it is the first of its key, in the words of `warning`."""
@@ -76,29 +77,29 @@ class Rejections:
         self._count(self._changes, self._changes_said, Rejection(key, type, what), warning)
 
     def _count(
-        self, counts: Counter[Rejection], said: set[str], rejection: Rejection, warning: str
+        self,
+        counts: Counter[Rejection],
+        said: dict[str, object],
+        rejection: Rejection,
+        warning: str,
     ) -> None:
-        with self._lock:
-            counts[rejection] += 1
-            first = rejection.key not in said and len(said) < MOST_KEYS_SAID
-            if first:
-                said.add(rejection.key)
-            last = first and len(said) == MOST_KEYS_SAID
-        if first:
-            rest = "; further keys are counted and no longer reported" if last else ""
-            say(f"{warning}{rest}")
+        counts.update((rejection,))
+        if rejection.key in said or len(said) >= MOST_KEYS_SAID:
+            return
+        mine = object()
+        if said.setdefault(rejection.key, mine) is mine:
+            last = len(said) >= MOST_KEYS_SAID
+            say(f"{warning}{'; further keys are counted and no longer reported' if last else ''}")
 
     @property
     def counts(self) -> Mapping[Rejection, int]:
         """How often each kind of value was rejected."""
-        with self._lock:
-            return dict(self._counts)
+        return dict(self._counts)
 
     @property
     def changes(self) -> Mapping[Rejection, int]:
         """How often each kind of value was taken, but not as it was."""
-        with self._lock:
-            return dict(self._changes)
+        return dict(self._changes)
 
 
 def say(message: str) -> None:

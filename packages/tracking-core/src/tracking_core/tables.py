@@ -14,7 +14,7 @@ import msgspec
 
 from tracking_core.codec import is_plain
 from tracking_core.config import entries_of, plain_data, read_part
-from tracking_core.errors import UnfitValueError
+from tracking_core.errors import UnfitValueError, let_through
 from tracking_core.foreign import array_of, is_a
 from tracking_core.plain import NOT_PLAIN, plain_value, reason_of, text_of, type_name
 from tracking_core.records import (
@@ -310,7 +310,8 @@ class _Cells:
     def _cell(self, number: int, place: int, value: object) -> Cell:
         try:
             plain = plain_value(value)
-        except Exception:  # it has a text all the same
+        except BaseException as error:  # it has a text all the same
+            let_through(error)
             plain = NOT_PLAIN
         if plain is not NOT_PLAIN:
             return plain  # type: ignore[return-value]  # only plain values are not NOT_PLAIN
@@ -318,7 +319,8 @@ class _Cells:
             return self._nested(value)
         try:
             medium = self._read(value, self._notes)
-        except Exception as error:  # one cell that can't be read must not cost the others
+        except BaseException as error:  # one cell that can't be read must not cost the others
+            let_through(error)
             self._notes.append(UNREADABLE)
             return f"<{reason_of(error)}>"
         if medium is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from tracking_core.capture import capture, capture_images, capture_tags
 from tracking_core.config import plain_config
 from tracking_core.encoding import markdown
-from tracking_core.errors import StepError
+from tracking_core.errors import StepError, let_through
 from tracking_core.faults import Fault, fault_of
 from tracking_core.files import Found, Unkept, files_of, in_words
 from tracking_core.plain import type_name
@@ -438,13 +438,13 @@ def whole_step(step: object) -> int | None:
         return step
     try:
         return operator.index(step)  # type: ignore[arg-type]  # that is what is being asked
-    except Exception:  # tensors raise their own types
-        pass
+    except BaseException as error:  # tensors raise their own types
+        let_through(error)
     try:
         if not isinstance(step, (str, bytes)) and float(step).is_integer():  # type: ignore[arg-type]  # likewise
             return int(step)  # type: ignore[call-overload, no-any-return]  # likewise
-    except Exception:
-        pass
+    except BaseException as error:
+        let_through(error)
     raise StepError(
         f"a step must be an integer, not a {type_name(step)}: "
         "pass step=int(...), or leave it out to count the calls"

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from tracking_core.codec import travels
+from tracking_core.errors import let_through
 from tracking_core.files import (
     Found,
     Unkept,
@@ -116,6 +117,7 @@ class Copies:
                 try:
                     same = made.copy(one.path, os.path.join(target, *inner))
                 except OSError as error:
+                    let_through(error)
                     missed.append(one)
                     why = str(error.strerror or error)
                     if len(missed) > MOST_APART:
@@ -128,6 +130,7 @@ class Copies:
                     if not same:
                         left_out.append(changed(one))
         except OSError as error:  # not even a folder can be made
+            let_through(error)
             missed, why = found, str(error.strerror or error)
         except BaseException:
             made.remove()
@@ -149,7 +152,8 @@ class Copies:
         """Which of `found` may be copied, which not, and why."""
         try:
             free = shutil.disk_usage(self._directory).free
-        except OSError:
+        except OSError as error:
+            let_through(error)
             free = 0
         room = free // 2
         fitting, missed = [], []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
+from types import FrameType
 
 import msgspec
 
 from tracking_core.delivery.lane import LaneState, TrackerStatus
+from tracking_core.errors import let_through
 from tracking_core.plain import text
 from tracking_core.records import Config, Log, Status, Tags
 from tracking_core.redaction import redacted
@@ -36,7 +39,8 @@ class InlineLane:
     def start(self) -> None:
         try:
             self._tracker.start()
-        except Exception as error:
+        except BaseException as error:
+            let_through(error)
             self._state = "failed"
             self._report("did not start, and this run is logged without it", error)
         else:
@@ -46,6 +50,7 @@ class InlineLane:
         self.put(row)
 
     def put(self, record: Config | Tags | Log) -> None:
+        self._let_go_of_what_nobody_holds()
         with self._lock:
             if self._state != "running":
                 return
@@ -54,7 +59,8 @@ class InlineLane:
                 record = msgspec.structs.replace(record, values=redacted(record.values))
             try:
                 self._tracker.deliver([record])
-            except Exception as error:
+            except BaseException as error:
+                let_through(error)
                 self._failed += 1
                 self._report(f"did not take a {type(record).__name__} record", error)
             else:
@@ -64,13 +70,15 @@ class InlineLane:
         return True
 
     def end(self, status: Status, timeout: float) -> None:
+        self._let_go_of_what_nobody_holds()
         with self._lock:
             if self._state != "running":
                 return
             self._state = "ended"
             try:
                 end(self._tracker, status)
-            except Exception as error:
+            except BaseException as error:
+                let_through(error)
                 self._report("did not finish its run", error)
             with contextlib.suppress(Exception):  # a stranger's code
                 for remark in self._tracker.remarks(self._tracker.identity()):
@@ -86,7 +94,25 @@ class InlineLane:
         )
         return [(self._tracker.name, status)]
 
-    def _report(self, what: str, error: Exception) -> None:
+    def _let_go_of_what_nobody_holds(self) -> None:
+        """An exception that hits between two instructions can leave the lock held for ever."""
+        owned = self._lock._is_owned  # type: ignore[attr-defined]  # not in typeshed
+        if not owned():
+            return
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and self._is_mine(frame):
+            frame = frame.f_back
+        while frame is not None:
+            if self._is_mine(frame):
+                return  # the tracker's code logs in turn
+            frame = frame.f_back
+        while owned():
+            self._lock.release()
+
+    def _is_mine(self, frame: FrameType) -> bool:
+        return frame.f_globals is globals() and frame.f_locals.get("self") is self
+
+    def _report(self, what: str, error: BaseException) -> None:
         self._last_error = redacted(text(f"{type(error).__name__}: {error}"))
         kind = f"{what} {type(error).__name__}"
         if kind not in self._said:

@@ -33,7 +33,7 @@ from tracking_core.delivery.requests import ask
 from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.watch import Watch
 from tracking_core.delivery.worker import Policy, Worker
-from tracking_core.errors import JournalError, NotStartedError
+from tracking_core.errors import JournalError, NotStartedError, let_through
 from tracking_core.faults import is_lasting
 from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
@@ -208,6 +208,7 @@ class JournaledLanes:
         try:
             self._keep(self._encoded(record))
         except Exception as error:
+            let_through(error)
             self._not_taken(record, error)
 
     def put_row(self, row: Log) -> None:
@@ -217,14 +218,15 @@ class JournaledLanes:
                 self._keep(payload)
             else:
                 self._writer.append(payload)
-        except Exception as error:
+        except (JournalError, ValueError) as error:  # the run has ended meanwhile, for instance
+            let_through(error)
             self._not_taken(row, error)
 
     def _keep(self, payload: bytes) -> None:
         self._writer.append(self._kept_apart(payload) if len(payload) > LARGE else payload)
 
     def _not_taken(self, record: Record, error: Exception) -> None:
-        """The run has ended meanwhile, or nothing can hold this one: training goes on."""
+        """Nothing can hold this one: training goes on."""
         if not self._writer.forked:
             kind = type(record).__name__
             self._rejections.add(kind, kind, f"the journal did not take it: {error}")
@@ -246,14 +248,14 @@ class JournaledLanes:
     def _kept_apart(self, payload: bytes) -> bytes:
         try:
             return encode(Blob(self._blobs.put(payload)))
-        except (OSError, JournalError):
+        except JournalError:
             return payload  # a full disk: it waits in memory with the others
 
     def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         plain: dict[str, dict[str, Any]] = {}
         for name, given in options.items():
             for key, value in given.items():
-                if travels({name: {key: value}}):
+                if _is_data({name: {key: value}}):
                     plain.setdefault(name, {})[key] = value
                 else:
                     reason = "only plain data can wait in the journal"
@@ -522,6 +524,14 @@ class JournaledLanes:
             originals=True,
             training_pid=os.getpid(),
         )
+
+
+def _is_data(value: object) -> bool:
+    try:
+        return travels(value)
+    except BaseException as error:  # a stranger's object
+        let_through(error)
+        return False
 
 
 def _for_a_file(member: Member) -> StoredTracker:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.errors import DamagedJournal, JournalError, let_through
 from tracking_core.journal import layout
 from tracking_core.journal.files import CREATE, REAL, Files
 from tracking_core.journal.regular import open_regular
@@ -74,6 +74,7 @@ class Blobs:
             if self._durable:
                 files.sync_directory(str(self.directory))
         except OSError as error:
+            let_through(error)
             reason = error.strerror or error
             raise JournalError(f"cannot store a value in {self.directory}: {reason}") from error
         finally:
@@ -99,6 +100,7 @@ class Blobs:
             finally:
                 self._files.close(fd)
         except OSError as error:
+            let_through(error)
             raise JournalError(f"no blob {path}: {error.strerror or error}") from error
         except JournalError as error:
             raise JournalError(f"no blob: {error}") from error

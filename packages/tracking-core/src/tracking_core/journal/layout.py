@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tracking_core.errors import DamagedJournal, JournalError
+from tracking_core.errors import DamagedJournal, JournalError, let_through
 from tracking_core.journal.files import CREATE, REAL, Files
 from tracking_core.journal.regular import read_regular
 
@@ -129,6 +129,7 @@ def require_directory(path: Path) -> None:
     try:
         mode = os.lstat(path).st_mode
     except OSError as error:
+        let_through(error)
         raise JournalError(f"no journal at {path}: {error.strerror or error}") from error
     if stat.S_ISLNK(mode):
         raise JournalError(f"{path} is a symbolic link: a journal's directories are never links")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
-from tracking_core.errors import DamagedJournal, JournalVersionError
+from tracking_core.errors import DamagedJournal, JournalVersionError, let_through
 from tracking_core.journal import frame, layout
 from tracking_core.journal.files import CREATE, Files
 
@@ -258,8 +258,10 @@ def create(
     """
     salt = int.from_bytes(os.urandom(4), "little")
     if mapped:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             return MappedSegment(directory, number, first, salt, size, files=files)
+        except (OSError, ValueError) as error:
+            let_through(error)
     return WrittenSegment(directory, number, first, salt, size, files=files)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tracking_core.errors import JournalError
+from tracking_core.errors import JournalError, let_through
 from tracking_core.journal import cursor, frame, layout, segment
 from tracking_core.journal.files import REAL, Files
 from tracking_core.journal.frame import MAX_PAYLOAD, encode
@@ -534,12 +534,13 @@ class Writer:
 
     def _refused(self, error: OSError | ValueError) -> None:
         """The disk refused an append: the records wait, and the next try gets a fresh file."""
-        self._write_failures += 1
         self._note(error)
+        self._write_failures += 1
         self._retry_at = self._clock() + _RETRY_SECONDS
         self._retire()
 
     def _note(self, error: OSError | ValueError) -> None:
+        let_through(error)  # a watchdog's TimeoutError is an OSError too
         self._last_error = f"{type(error).__name__}: {error}"
         if isinstance(error, OSError) and error.errno in _ILL:
             # A map of an ill disk fails by SIGBUS, which nobody survives; a write fails by errno.
