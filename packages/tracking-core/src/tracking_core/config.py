@@ -229,18 +229,25 @@ def _of_mapping(mapping: Mapping[Any, Any]) -> Iterator[tuple[object, Callable[[
     if type(mapping) is dict:
         mapping = mapping.copy()  # another thread may change it meanwhile
     seen = set()
-    try:
-        for key in mapping:
+    keys: Iterator[Any] | None = None
+    failure: BaseException | None = None
+    while failure is None:
+        try:  # not around the yield, where closing this raises
+            keys = iter(mapping) if keys is None else keys
+            key = next(keys)
+        except StopIteration:
+            return
+        except BaseException as error:
+            let_through(error)
+            failure = error
+        else:
             seen.add(id(key))
             yield key, partial(operator.getitem, mapping, key)
-    except BaseException as error:
-        let_through(error)
-        if not isinstance(mapping, dict):
-            raise
+    if isinstance(mapping, dict):
         for key, value in dict.items(mapping):
             if id(key) not in seen:
                 yield key, partial(_same, value)
-        raise
+    raise failure
 
 
 def _of_attributes(

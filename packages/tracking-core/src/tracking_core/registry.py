@@ -76,8 +76,11 @@ class _Registry(MutableMapping[str, type[GeneralTracker]]):
         self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> type[GeneralTracker]:
+        found = self._registered.get(name) or self._loaded.get(name)
+        if found is not None:
+            return found
         with self._lock:
-            found = self._registered.get(name) or self._loaded.get(name)
+            found = self._loaded.get(name)
             if found is None:
                 found = self._loaded[name] = _load(_installed()[name])
             return found
