@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
-from types import FrameType
 
 import msgspec
 
 from tracking_core.delivery.lane import LaneState, TrackerStatus
 from tracking_core.errors import let_through
+from tracking_core.journal.reentry import is_inside
 from tracking_core.plain import text
 from tracking_core.records import Config, Log, Status, Tags
 from tracking_core.redaction import redacted
@@ -46,11 +45,8 @@ class InlineLane:
         else:
             self._state = "running"
 
-    def put_row(self, row: Log) -> None:
-        self.put(row)
-
     def put(self, record: Config | Tags | Log) -> None:
-        self._let_go_of_what_nobody_holds()
+        is_inside(self, self._lock)  # which lets go of what nobody holds
         with self._lock:
             if self._state != "running":
                 return
@@ -66,11 +62,13 @@ class InlineLane:
             else:
                 self._delivered += 1
 
+    put_row = put
+
     def flush(self, timeout: float | None) -> bool:
         return True
 
     def end(self, status: Status, timeout: float) -> None:
-        self._let_go_of_what_nobody_holds()
+        is_inside(self, self._lock)  # which lets go of what nobody holds
         with self._lock:
             if self._state != "running":
                 return
@@ -93,24 +91,6 @@ class InlineLane:
             last_error=self._last_error,
         )
         return [(self._tracker.name, status)]
-
-    def _let_go_of_what_nobody_holds(self) -> None:
-        """An exception that hits between two instructions can leave the lock held for ever."""
-        owned = self._lock._is_owned  # type: ignore[attr-defined]  # not in typeshed
-        if not owned():
-            return
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and self._is_mine(frame):
-            frame = frame.f_back
-        while frame is not None:
-            if self._is_mine(frame):
-                return  # the tracker's code logs in turn
-            frame = frame.f_back
-        while owned():
-            self._lock.release()
-
-    def _is_mine(self, frame: FrameType) -> bool:
-        return frame.f_globals is globals() and frame.f_locals.get("self") is self
 
     def _report(self, what: str, error: BaseException) -> None:
         self._last_error = redacted(text(f"{type(error).__name__}: {error}"))

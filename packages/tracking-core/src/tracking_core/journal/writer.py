@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import threading
 import time
 import weakref
@@ -22,6 +21,7 @@ from tracking_core.errors import JournalError, let_through
 from tracking_core.journal import cursor, frame, layout, segment
 from tracking_core.journal.files import REAL, Files
 from tracking_core.journal.frame import MAX_PAYLOAD, encode
+from tracking_core.journal.reentry import is_inside, is_owned
 
 Durability = Literal["process", "power"]
 
@@ -98,7 +98,7 @@ class Writer:
         # Reentrant, since a signal handler or a finaliser may log while this thread appends.
         self._lock = threading.RLock()
         self._sync_lock = threading.RLock()
-        self._owned = _is_owned(self._lock)
+        self._owned = is_owned(self._lock)
         self._busy = False
         self._segment: segment.Segment | None = None
         self._last = 0
@@ -188,7 +188,7 @@ class Writer:
                 f"a record has 1 to {MAX_PAYLOAD} bytes, not {len(payload)}:"
                 " large values belong in blobs"
             )
-        if self._owned() and self._inside() and self._busy:
+        if self._owned() and is_inside(self, self._lock, self._sync_lock) and self._busy:
             self._require_usable()
             self._late.append(payload)
             return 0
@@ -215,7 +215,7 @@ class Writer:
                 self._busy = False
         except BaseException:
             # Ctrl-C, say, and it may have come while this was waiting for the lock.
-            if _is_owned(lock)():
+            if is_owned(lock)():
                 lock.release()
             self._append_late()
             raise
@@ -251,7 +251,7 @@ class Writer:
         Never raises because of the disk.  A sync that failed is not believed when repeated: the
         records it was for are written again, into a new segment.
         """
-        if self._inside():
+        if is_inside(self, self._lock, self._sync_lock):
             return False
         with self._sync_lock:
             with self._lock:
@@ -269,7 +269,7 @@ class Writer:
         A segment goes when its last record is at or below `min_acked` and at or below every cursor
         in this directory: a caller who errs, or a cursor that wasn't stored, loses nothing.
         """
-        if self._inside():
+        if is_inside(self, self._lock, self._sync_lock):
             return 0
         with self._lock:
             if self.forked:
@@ -296,7 +296,7 @@ class Writer:
         Those can still be read by `waiting`.  A second call does nothing.  Called from within an
         interrupted append it does nothing either: what was appended is safe without it.
         """
-        if self._inside():
+        if is_inside(self, self._lock, self._sync_lock):
             return 0
         if self.forked:
             return 0
@@ -329,26 +329,6 @@ class Writer:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _inside(self) -> bool:
-        """Whether this call comes from a handler that interrupted this very thread in here.
-
-        An exception that hits between two instructions can leave a lock held though nobody up the
-        stack is in here any more. Such a lock is let go: else every other thread would wait for
-        it for ever.
-        """
-        held = [lock for lock in (self._lock, self._sync_lock) if _is_owned(lock)()]
-        if not held:
-            return False
-        caller = sys._getframe(1).f_back
-        while caller is not None:
-            if caller.f_globals is globals() and caller.f_locals.get("self") is self:
-                return True
-            caller = caller.f_back
-        for lock in held:
-            while _is_owned(lock)():
-                lock.release()
-        return False
 
     def _require_usable(self) -> None:
         if self.forked:
@@ -660,7 +640,7 @@ class Writer:
         self._busy = False
         self._lock = threading.RLock()
         self._sync_lock = threading.RLock()
-        self._owned = _is_owned(self._lock)
+        self._owned = is_owned(self._lock)
         self._helper = None
         mine = [*self._unsynced, *([self._segment] if self._segment else [])]
         self._segment = None
@@ -670,12 +650,6 @@ class Writer:
         self._gap = None
         for old in mine:
             old.abandon()
-
-
-def _is_owned(lock: threading.RLock) -> Callable[[], bool]:
-    """The question whether the calling thread holds a lock, which only the lock can answer."""
-    question: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]  # not in typeshed
-    return question
 
 
 def _again(found: frame.Frame, salt: int) -> bytes:
