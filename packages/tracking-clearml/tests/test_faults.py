@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import ssl
 import subprocess
 import sys
 import warnings
@@ -24,30 +22,17 @@ from tracking_clearml import (
     read_run,
 )
 from tracking_core import Artifact, Image, Tracking, TrackingWarning
-from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
-from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen
+from tracking_core.records import Config, Record, Tags
+from tracking_core.testing import Seen, self_signed
 
+from .logged import NOW, row, started
 from .server import Server
 
-NOW = 1_760_000_000.25
 DOTS = numpy.array([[0, 255]], dtype="uint8")
 
 # ClearML's own configuration files are read with a parser that has been renamed since.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def started(**kwargs: Any) -> ClearMLTracker:
-    tracker = ClearMLTracker("project", **kwargs)
-    tracker.start()
-    return tracker
-
-
-def row(step: int, **values: Any) -> Log:
-    captured, rejected = capture(values)
-    assert rejected == []
-    return Log(captured, step, step, NOW + step)
 
 
 def fault_of_starting(tracker: ClearMLTracker, kind: type[Exception], match: str) -> Fault:
@@ -208,20 +193,7 @@ class TestStart:
     def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
         self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        openssl = shutil.which("openssl")
-        if openssl is None:
-            pytest.skip("no openssl here, which makes the certificate")
-        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-        subprocess.run(
-            [
-                openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-                "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
-                "-out", str(certificate),
-            ],
-            check=True, capture_output=True, timeout=60,
-        )  # fmt: skip
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        certificate, context = self_signed(tmp_path)
         server.encrypt(context)
         monkeypatch.setenv("CLEARML_API_HOST", server.address)
         tracker = ClearMLTracker("run")

@@ -15,20 +15,19 @@ import pytest
 from tracking_clearml import ClearMLServerError, ClearMLSettingError, ClearMLTracker, read_run
 from tracking_clearml import connection as connection_module
 from tracking_core import Artifact, Histogram, Image, Table
-from tracking_core.capture import capture
 from tracking_core.errors import TrackingWarning
 from tracking_core.faults import fault_of
-from tracking_core.records import Config, End, Log, Record, Tags
+from tracking_core.records import Config, End, Record, Tags
 from tracking_core.testing import Seen, TrackerConformance, pixels_of
 from tracking_core.tracker import GeneralTracker
 
+from .logged import NOW, row, started
 from .server import Server
 from .test_conformance import TestConformance as Offline
 
 # ClearML's own configuration files are read with a parser that has been renamed since.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-NOW = 1_760_000_000.25
 DOTS = numpy.array([[0, 255]], dtype="uint8")
 
 
@@ -48,18 +47,6 @@ class TestConformanceOnAServer(TrackerConformance):
     )
     def test_steps_of_every_kind(self, tmp_path: Path) -> None:
         super().test_steps_of_every_kind(tmp_path)
-
-
-def started(**kwargs: Any) -> ClearMLTracker:
-    tracker = ClearMLTracker("project", **kwargs)
-    tracker.start()
-    return tracker
-
-
-def row(step: int, **values: Any) -> Log:
-    captured, rejected = capture(values)
-    assert rejected == []
-    return Log(captured, step, step, NOW + step)
 
 
 def seen(tracker: ClearMLTracker, directory: Path) -> Seen:

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tracking_core.errors import UnfitValueError
-from tracking_core.faults import Fault, fault_of, fault_of_start
+from tracking_core.errors import TrackingError, UnfitValueError
+from tracking_core.faults import Fault, fault_of, fault_of_start, status_of
+from tracking_core.testing import MemoryTracker
 
 
 def http_error(code: int, kind: str = "application/json") -> urllib.error.HTTPError:
@@ -185,3 +186,24 @@ def test_errors_that_are_each_other_s_cause() -> None:
 )
 def test_before_there_is_a_record_none_is_to_blame(error: Exception, fault: Fault) -> None:
     assert fault_of_start(fault_of(error), error) == fault
+
+
+def test_an_error_of_this_project_says_itself_whose_fault_it_is() -> None:
+    class KeyRefusedError(TrackingError, PermissionError):
+        fault: Fault = "login"
+
+    class BrokenError(TrackingError, ConnectionError):
+        """Says nothing: its class decides."""
+
+    tracker = MemoryTracker()
+    assert tracker.fault(KeyRefusedError()) == "login"
+    assert tracker.fault(BrokenError()) == "server"
+    wrapped = RuntimeError()
+    wrapped.__cause__ = KeyRefusedError()
+    assert tracker.fault(wrapped) == fault_of(wrapped) == "server", "it is an OSError, like others"
+
+
+@pytest.mark.parametrize(("code", "status"), [(404, 404), ("404", None), (None, None)])
+def test_the_status_of_an_answer(code: object, status: int | None) -> None:
+    assert status_of(ResponseError(code)) == status
+    assert status_of(ValueError()) is None

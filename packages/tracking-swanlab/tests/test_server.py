@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import ssl
 import subprocess
 import sys
 import warnings
@@ -19,7 +17,7 @@ from tracking_core import Artifact, Image, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen
+from tracking_core.testing import Seen, self_signed
 from tracking_swanlab import SwanLabTracker, read_run
 
 from .conftest import forget_login
@@ -347,20 +345,7 @@ def test_a_proxy_that_does_not_answer_is_named(
 def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl here, which makes the certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
-            "-out", str(certificate),
-        ],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = self_signed(tmp_path)
     server.encrypt(context)
     monkeypatch.setenv("SWANLAB_API_HOST", server.url)
     tracker = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))

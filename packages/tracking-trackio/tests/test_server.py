@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
-import ssl
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +16,7 @@ from tracking_core import Artifact, Image, Table, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen, TrackerConformance, pixels_of, refusing
+from tracking_core.testing import Seen, TrackerConformance, pixels_of, refusing, self_signed
 from tracking_core.tracker import GeneralTracker
 from tracking_trackio import (
     TrackioServerError,
@@ -375,20 +372,7 @@ def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
     proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl here, which makes the certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
-            "-out", str(certificate),
-        ],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate, context = self_signed(tmp_path)
     proxy.encrypt(context)
     monkeypatch.setenv("TRACKIO_SERVER_URL", proxy.url)
     tracker = TrackioTracker("certificate")

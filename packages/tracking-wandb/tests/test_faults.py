@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import pytest
 
 from tracking_core import Tracking, TrackingWarning
 from tracking_core.faults import Fault, fault_of_start
+from tracking_core.testing import self_signed
 from tracking_wandb import WandBTracker
 from tracking_wandb.session import imported
 
@@ -225,38 +222,19 @@ def test_no_proxy_is_asked_for_this_machine(
     begins(make(), server)
 
 
-@contextmanager
-def with_a_certificate_of_its_own(server: Server, folder: Path) -> Iterator[str]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl here, which makes the certificate")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
-            "-out", str(certificate),
-        ],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.encrypt(context)
-    yield server.url
-
-
 def test_a_certificate_that_nobody_trusts_is_named_with_the_remedy(
     make: Make, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with with_a_certificate_of_its_own(server, tmp_path) as url:
-        monkeypatch.setenv("WANDB_BASE_URL", url)
-        fault, message = failed(make(init_timeout=20.0))
-        assert fault == "setup"
-        assert "is not trusted: let SSL_CERT_FILE name" in message
-        # A process sees it when it begins: the remedy is for the next one.
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
-        imported().teardown()
-        begins(make(), server)
+    certificate, context = self_signed(tmp_path)
+    server.encrypt(context)
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    fault, message = failed(make(init_timeout=20.0))
+    assert fault == "setup"
+    assert "is not trusted: let SSL_CERT_FILE name" in message
+    # A process sees it when it begins: the remedy is for the next one.
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    imported().teardown()
+    begins(make(), server)
 
 
 # --- what with ---

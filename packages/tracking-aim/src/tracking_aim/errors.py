@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tracking_core.errors import TrackingError
+from tracking_core.errors import Fault, TrackingError
 
 __all__ = ["AimRepositoryError", "AimRunGoneError"]
 
 
 class AimRepositoryError(TrackingError, ValueError):
     """A repository or an address that no run can be logged to; the message says what to do."""
+
+    fault: Fault = "setup"
 
 
 class AimRunGoneError(TrackingError, LookupError):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracking_aim.address import absolute, is_remote, public
-from tracking_aim.errors import AimRepositoryError, AimRunGoneError
+from tracking_aim.errors import AimRunGoneError
 from tracking_aim.importing import unhooked
 from tracking_aim.layout import OURS, PARAMS, STATUS, TAGS, fitted, name_of
 from tracking_core.arguments import parameters_of, refuse_unknown
@@ -211,8 +211,6 @@ class AimTracker(RecordTracker):
 
     def fault(self, error: BaseException) -> Fault:
         """Whose fault an error of Aim's is."""
-        if isinstance(error, AimRepositoryError):
-            return "setup"
         if type(error).__name__ == "MissingRunError":
             # One that the user named was never there; another one has been deleted.
             return "run" if self._begun else "setup"

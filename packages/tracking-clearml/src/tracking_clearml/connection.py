@@ -22,13 +22,13 @@ from clearml.utilities.requests_toolbelt import MultipartEncoder
 
 from tracking_clearml.errors import (
     KEYS,
-    TOO_LARGE,
     ClearMLLoginError,
     ClearMLServerError,
     ClearMLSettingError,
     explained,
     refusal,
 )
+from tracking_core.faults import TOO_LARGE
 from tracking_core.network import proxy_for
 
 __all__ = ["Connection", "connected"]

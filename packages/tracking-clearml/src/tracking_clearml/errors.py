@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracking_core.errors import TrackingError
-from tracking_core.faults import Fault, fault_of
+from tracking_core.faults import TOO_LARGE, Fault, fault_of
 from tracking_core.network import causes, reason_of, remedy_of
 
 __all__ = [
@@ -33,8 +33,6 @@ KEYS = (
 # there now (not to be found, published, changed by somebody else), not of what was sent.
 OF_THE_TASK = frozenset({10, 101, 110, 111, 112, 113, 114, 120, 121, 129, 130, 131, 401, 403})
 NOT_RUNNING = frozenset({110, 111})
-# What a gateway, too, says of the size of what was sent.
-TOO_LARGE = frozenset({413, 414, 431})
 
 
 class ClearMLSettingError(TrackingError, ValueError):
@@ -43,12 +41,16 @@ class ClearMLSettingError(TrackingError, ValueError):
     The message names it and says what to do instead.
     """
 
+    fault: Fault = "setup"
+
 
 class ClearMLLoginError(ClearMLSettingError):
     """There are no credentials, or the server does not let them in (`ClearMLTracker.start`).
 
     It is tried again: a login can be repaired while a training goes on.
     """
+
+    fault: Fault = "login"
 
 
 class ClearMLRunGoneError(TrackingError, LookupError):
@@ -92,11 +94,7 @@ def fault_said(error: BaseException) -> Fault | None:
     ClearML's session raises its own from ours.
     """
     for cause in causes(error):
-        if isinstance(cause, ClearMLLoginError):
-            return "login"
-        if isinstance(cause, ClearMLSettingError):
-            return "setup"
-        if isinstance(cause, ClearMLServerError):
+        if isinstance(cause, (ClearMLSettingError, ClearMLServerError)):
             return cause.fault
     # Raised where clearml.conf is read, which is when clearml is imported.
     return "setup" if type(error).__name__ == "ConfigurationError" else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tracking_core.errors import TrackingError
-from tracking_core.faults import Fault, fault_of
+from tracking_core.faults import Fault, fault_of, status_of
 from tracking_core.network import causes, reason_of, remedy_of
 
 if TYPE_CHECKING:  # importing it takes a while, and offline it is not needed
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # importing it takes a while, and offline it is not needed
 
 __all__ = [
     "GONE", "OFFLINE", "CometExperimentError", "CometLoginError", "CometServerError", "CometSettingError",
-    "explained", "fault_said", "refuse_strangers", "status_of", "words_of",
+    "explained", "refuse_strangers", "words_of",
 ]  # fmt: skip
 
 ADDRESS = "COMET_URL_OVERRIDE"
@@ -40,6 +40,8 @@ class CometSettingError(TrackingError, ValueError):
     The message names it and says what to do instead.
     """
 
+    fault: Fault = "setup"
+
 
 class CometLoginError(TrackingError, PermissionError):
     """There is no API key, or the server does not let it in (`CometMLTracker.start`).
@@ -47,32 +49,19 @@ class CometLoginError(TrackingError, PermissionError):
     It is tried again: a key can be renewed while a training goes on.
     """
 
+    fault: Fault = "login"
+
 
 class CometServerError(TrackingError, ConnectionError):
     """The server can't be reached, or something else answers in its place."""
+
+    fault: Fault = "server"
 
 
 class CometExperimentError(TrackingError, LookupError):
     """The server does not take the experiment any more: it was deleted, say."""
 
-
-_FAULTS: dict[type[TrackingError], Fault] = {
-    CometSettingError: "setup",
-    CometLoginError: "login",
-    CometServerError: "server",
-    CometExperimentError: "run",
-}
-
-
-def fault_said(error: BaseException) -> Fault | None:
-    """The fault that one of this module's errors stands for; None for any other error."""
-    return next((fault for kind, fault in _FAULTS.items() if isinstance(error, kind)), None)
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error of the library's carries."""
-    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
-    return status
+    fault: Fault = "run"
 
 
 def words_of(error: BaseException) -> str:

@@ -25,13 +25,12 @@ from tracking_comet_ml.errors import (
     CometSettingError,
     explained,
     refuse_strangers,
-    status_of,
     words_of,
 )
 from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
 from tracking_comet_ml.settings import Settings, imported
-from tracking_core.faults import TOO_LARGE, fault_of
+from tracking_core.faults import TOO_LARGE, fault_of, status_of
 from tracking_core.names import unescape
 from tracking_core.network import causes
 from tracking_core.records import Status

@@ -20,10 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracking_comet_ml import arguments, layout, media, native
 from tracking_comet_ml.batch import Asset, Batch, Parameter, Point
-from tracking_comet_ml.errors import fault_said
 from tracking_comet_ml.settings import KEY, Seen, Settings, is_named, launched
 from tracking_core.errors import AlreadyStartedError, NotStartedError, StepError
-from tracking_core.faults import Fault
 from tracking_core.files import Unkept, files_of, in_words
 from tracking_core.records import (
     Config,
@@ -210,10 +208,6 @@ class CometMLTracker(RecordTracker):
             ended_at = time.time() if self._ended_at is None else self._ended_at
             self._session.end(status, round(ended_at * 1000))
             self._session, self._spent = None, self.launch
-
-    def fault(self, error: BaseException) -> Fault:
-        """Whose fault an error of Comet's is."""
-        return fault_said(error) or super().fault(error)
 
     def remarks(self, identity: Mapping[str, Plain]) -> Iterable[str]:
         ours = identity.get("experiment_key")

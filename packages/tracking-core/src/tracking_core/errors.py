@@ -12,10 +12,12 @@ import dis
 import functools
 import signal
 from types import CodeType, FrameType, TracebackType
+from typing import Literal, TypeAlias
 
 __all__ = [
     "AlreadyStartedError",
     "DamagedJournal",
+    "Fault",
     "InvalidTrackerError",
     "JournalError",
     "JournalVersionError",
@@ -33,8 +35,27 @@ __all__ = [
 ]
 
 
+Fault: TypeAlias = Literal["record", "run", "server", "login", "setup"]
+"""Whose fault an error is.
+
+* ``"record"``: these records are refused, and would be again. One that is refused alone, five
+  times, is put aside.
+* ``"run"``: the native run is gone, ended or not writable, or nobody knows better. A record is put
+  aside only if the tracker takes another one meanwhile: so it is the record that is to blame.
+* ``"server"``: the network, the server, the disk. It may pass; no record is to blame.
+* ``"login"``: who logs is not known, or not let in. A person has to do something; no record is to
+  blame.
+* ``"setup"``: an argument, a directory, a certificate, a package. The same.
+"""
+
+
 class TrackingError(Exception):
     """Any error of this project. Catch this to catch them all."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """Whose fault it is, where that is known; a class of which it always is has it as a value."""
+        return None
 
 
 class UnknownTrackerError(TrackingError, ValueError):

@@ -285,9 +285,12 @@ class Tracking:
     ) -> None:
         """Log a table, given as rows or columns (`data`) or as a `dataframe`: see `Table`."""
         if self._in_a_run("log_table"):
-            key = table_name if type(table_name) is str else _words(table_name, str)
             table = Table(columns, data, dataframe)
-            self._log(capture({key: table}, self._rejections.changed), step, log_kwargs)
+            self._log(
+                capture({_words(table_name, str): table}, self._rejections.changed),
+                step,
+                log_kwargs,
+            )
 
     def log_artifact(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None

@@ -1,8 +1,8 @@
 """Whose fault an error is: what a delivery makes of it follows from that alone.
 
 An error of a foreign library is recognised by its HTTP status, by its class or by the name of its
-class: the core imports none of them. A tracker whose library says it in a way of its own overrides
-`GeneralTracker.fault`.
+class: the core imports none of them. One of this project's says it itself (`TrackingError.fault`). A
+tracker whose library says it in a way of its own overrides `GeneralTracker.fault`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,11 @@ import errno
 import json
 import ssl
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
 
-from tracking_core.errors import UnfitValueError
+from tracking_core.errors import Fault, UnfitValueError
 from tracking_core.network import causes
 
-__all__ = ["Fault", "fault_of", "fault_of_start", "is_lasting"]
-
-Fault: TypeAlias = Literal["record", "run", "server", "login", "setup"]
-"""Whose fault an error is.
-
-* ``"record"``: these records are refused, and would be again. One that is refused alone, five
-  times, is put aside.
-* ``"run"``: the native run is gone, ended or not writable, or nobody knows better. A record is put
-  aside only if the tracker takes another one meanwhile: so it is the record that is to blame.
-* ``"server"``: the network, the server, the disk. It may pass; no record is to blame.
-* ``"login"``: who logs is not known, or not let in. A person has to do something; no record is to
-  blame.
-* ``"setup"``: an argument, a directory, a certificate, a package. The same.
-"""
+__all__ = ["Fault", "errors_behind", "fault_of", "fault_of_start", "is_lasting", "status_of"]
 
 # Codes that speak of what was sent. Others, such as 404 or 409, may speak of the place.
 REFUSED_CONTENT = frozenset({400, 413, 414, 415, 422, 431})
@@ -62,6 +48,12 @@ LASTING_FILE_ERRORS = (
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of the answer that an error of ``requests`` carries; None without one."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if type(status) is int else None
+
+
 def fault_of(error: BaseException) -> Fault:
     """Whose fault `error` is, raised by a library that was given records.
 
@@ -71,7 +63,7 @@ def fault_of(error: BaseException) -> Fault:
     # Libraries wrap it in errors that read like one of a connection that was lost.
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)):
         return "setup"
-    for cause in _chain(error):
+    for cause in errors_behind(error):
         fault = _fault_by_itself(cause)
         if fault is not None:
             return fault
@@ -94,8 +86,8 @@ def is_lasting(fault: Fault | None) -> bool:
     return fault in ("login", "setup")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was raised from, each once."""
+def errors_behind(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it was raised from, or while which was dealt with, each once."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

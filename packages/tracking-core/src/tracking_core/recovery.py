@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,6 +23,7 @@ from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.delivery.notes import (
     MANIFEST,
     StoredTracker,
+    made,
     read_acked,
     read_manifest,
     read_note,
@@ -186,7 +188,9 @@ def replay(
             places: list[Any] = [project]
             if kind.requires_logging_directory:
                 places.append(logging_dir)
-            jobs.append(Job(writer, kind.name, _maker(kind, places, dict(given.get(one, {})))))
+            jobs.append(
+                Job(writer, kind.name, partial(made, kind, places, dict(given.get(one, {}))))
+            )
     return _deliver(jobs, timeout, originals, progress)
 
 
@@ -227,24 +231,7 @@ def _made_again(stored: StoredTracker, given: Mapping[str, Any]) -> Callable[[],
             f"its argument {masked[0]!r} holds a secret, which is not kept: hand it in, "
             f"init_kwargs={{{stored.name!r}: {{{masked[0]!r}: ...}}}}"
         )
-    return _maker(kind, places, arguments, unmasked(stored.launch))
-
-
-def _maker(
-    kind: type[GeneralTracker],
-    places: list[Any],
-    arguments: dict[str, Any],
-    launch: dict[str, Any] | None = None,
-) -> Callable[[], GeneralTracker]:
-    constructor: Any = kind
-
-    def build() -> GeneralTracker:
-        tracker: GeneralTracker = constructor(*places, **arguments)
-        if launch is not None:
-            tracker.launch = launch
-        return tracker
-
-    return build
+    return partial(made, kind, places, arguments, unmasked(stored.launch))
 
 
 def _require_known(handed_in: Mapping[str, GeneralTracker], jobs: list[Job]) -> None:

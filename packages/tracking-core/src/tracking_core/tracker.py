@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from tracking_core.capture import capture, capture_images, capture_tags
 from tracking_core.config import plain_config
 from tracking_core.encoding import markdown
-from tracking_core.errors import StepError, let_through
+from tracking_core.errors import StepError, TrackingError, let_through
 from tracking_core.faults import Fault, fault_of
 from tracking_core.files import Found, Unkept, files_of, in_words
 from tracking_core.plain import type_name
@@ -237,11 +237,13 @@ class GeneralTracker:
     def fault(self, error: BaseException) -> Fault:
         """Whose fault it is that `error` was raised by `start`, `deliver` or `finish`.
 
-        By default what `tracking_core.faults.fault_of` makes of it, by its HTTP status and its
-        class. Override it where the library says in a way of its own that a run is gone, a record
-        can't be stored, or nobody is logged in.
+        By default what it says itself (`TrackingError.fault`), or what
+        `tracking_core.faults.fault_of` makes of it, by its HTTP status and its class. Override it
+        where the library says in a way of its own that a run is gone, a record can't be stored, or
+        nobody is logged in.
         """
-        return fault_of(error)
+        said = error.fault if isinstance(error, TrackingError) else None
+        return said or fault_of(error)
 
     def remarks(self, identity: Mapping[str, Plain]) -> Iterable[str]:
         """What the user should be told of this process, such as calls that go to another run.

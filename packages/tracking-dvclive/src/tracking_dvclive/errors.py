@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tracking_core.errors import TrackingError
+from tracking_core.errors import Fault, TrackingError
 
 __all__ = ["DVCLiveDirectoryError", "DVCLiveRunGoneError"]
 
 
 class DVCLiveDirectoryError(TrackingError, ValueError):
     """A directory that no run can be written to; the message says what to do."""
+
+    fault: Fault = "setup"
 
 
 class DVCLiveRunGoneError(TrackingError, LookupError):

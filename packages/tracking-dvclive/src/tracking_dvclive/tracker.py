@@ -13,7 +13,6 @@ from tracking_core.errors import AlreadyStartedError, NotStartedError
 from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.tracker import RecordTracker, on_main_process
-from tracking_dvclive.errors import DVCLiveDirectoryError
 
 if TYPE_CHECKING:  # it imports dvclive
     from tracking_dvclive.run import Run
@@ -159,8 +158,8 @@ class DVCLiveTracker(RecordTracker):
 
     def fault(self, error: BaseException) -> Fault:
         """Whose fault an error of DVCLive's is."""
-        if isinstance(error, DVCLiveDirectoryError) or type(error).__module__ == "dvclive.error":
-            return "setup"  # the latter is about an argument
+        if type(error).__module__ == "dvclive.error":
+            return "setup"  # it is about an argument
         return super().fault(error)
 
     def _running(self) -> Run:

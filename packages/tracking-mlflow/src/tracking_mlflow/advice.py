@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tracking_core.faults import fault_of_start
+from tracking_core.faults import errors_behind, fault_of_start
 from tracking_core.redaction import redacted
-from tracking_mlflow.faults import errors_behind, fault_of_mlflow
+from tracking_mlflow.faults import fault_of_mlflow
 from tracking_mlflow.settings import MLflowLoginError, MLflowSettingError
 from tracking_mlflow.stores import without_password
 

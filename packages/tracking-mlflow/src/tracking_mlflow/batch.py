@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracking_core.errors import TrackingError
+from tracking_core.faults import errors_behind
 from tracking_core.names import unescape
 from tracking_mlflow import layout
-from tracking_mlflow.faults import errors_behind, fault_of_mlflow
+from tracking_mlflow.faults import fault_of_mlflow
 from tracking_mlflow.naming import Kind, has_parents, parents
 from tracking_mlflow.sent import Point, Sent, point_of
 from tracking_mlflow.settings import BOUNDED, ONCE, chosen

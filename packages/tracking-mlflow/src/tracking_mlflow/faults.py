@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import re
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
-from tracking_core.faults import TOO_LARGE, Fault, fault_of
+from tracking_core.faults import TOO_LARGE, Fault, errors_behind, fault_of, status_of
 from tracking_mlflow.settings import MLflowLoginError, MLflowSettingError
 
-__all__ = ["PATH_ERRORS", "errors_behind", "fault_of_mlflow", "status_of"]
+__all__ = ["PATH_ERRORS", "fault_of_mlflow"]
 
 CODES: dict[str, Fault] = {
     "INVALID_PARAMETER_VALUE": "record",
@@ -92,32 +91,14 @@ def fault_of_mlflow(error: BaseException) -> Fault:
     """Whose fault `error` is, raised by MLflow or by what it calls."""
     behind = list(errors_behind(error))
     for cause in behind:
-        if isinstance(cause, MLflowSettingError):
-            return "setup"
-        if isinstance(cause, MLflowLoginError):
-            return "login"
+        if isinstance(cause, (MLflowSettingError, MLflowLoginError)):
+            return cause.fault
     # The innermost first: what is around it, MLflow has made of it.
     for cause in reversed(behind):
         fault = _fault_by_itself(cause)
         if fault is not None:
             return fault
     return fault_of(error)
-
-
-def errors_behind(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was raised from, or while which was dealt with, each once."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status that the answer to an upload had; None if there was no answer."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if type(status) is int else None
 
 
 def _fault_by_itself(error: BaseException) -> Fault | None:

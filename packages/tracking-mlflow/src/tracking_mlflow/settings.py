@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from tracking_core.errors import TrackingError
+from tracking_core.errors import Fault, TrackingError
 from tracking_mlflow.library import check_uploads
 
 __all__ = [
@@ -54,6 +54,8 @@ class MLflowSettingError(TrackingError, ValueError):
     The message names it and says what to do instead.
     """
 
+    fault: Fault = "setup"
+
 
 def imported() -> ModuleType:
     """The module ``mlflow``, its variables taught to look at what `chosen` says."""
@@ -76,6 +78,8 @@ class MLflowLoginError(TrackingError, PermissionError):
 
     The message says which settings tell it who logs.
     """
+
+    fault: Fault = "login"
 
 
 @contextmanager

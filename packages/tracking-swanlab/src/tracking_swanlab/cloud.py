@@ -28,6 +28,7 @@ from swanlab.sdk.internal.pkg.client import bootstrap, session
 from swanlab.sdk.internal.pkg.timer import Timer
 
 from tracking_core.delivery.retry import Backoff
+from tracking_core.faults import status_of
 from tracking_core.rejections import say
 from tracking_swanlab.errors import (
     OFFLINE,
@@ -35,7 +36,6 @@ from tracking_swanlab.errors import (
     explained,
     is_passing,
     refuse_pages,
-    status_of,
 )
 from tracking_swanlab.run_file import records_of
 from tracking_swanlab.settings import quiet

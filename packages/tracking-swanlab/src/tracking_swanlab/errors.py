@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tracking_core.errors import TrackingError
-from tracking_core.faults import Fault, fault_of
+from tracking_core.faults import Fault, fault_of, status_of
 from tracking_core.network import causes, reason_of, remedy_of
 
 if TYPE_CHECKING:  # importing it takes a while, and most runs meet none of this
     import requests
 
 __all__ = [
-    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained", "fault_said",
-    "is_passing", "refuse_pages", "status_of",
+    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained",
+    "is_passing", "refuse_pages",
 ]  # fmt: skip
 
 OFFLINE = "write run files for `swanlab sync` with mode='offline' or SWANLAB_MODE=offline"
@@ -25,12 +25,16 @@ GONE = frozenset({404, 409, 410})
 class SwanLabSettingError(TrackingError, ValueError):
     """An argument, a variable, a file of SwanLab's settings or a directory is of no use."""
 
+    fault: Fault = "setup"
+
 
 class SwanLabLoginError(TrackingError, PermissionError):
     """There is no API key, or the server does not let it in (`SwanLabTracker.start`).
 
     It is tried again: a login can be repaired while a training goes on.
     """
+
+    fault: Fault = "login"
 
 
 class SwanLabServerError(TrackingError, ConnectionError):
@@ -45,12 +49,6 @@ class SwanLabServerError(TrackingError, ConnectionError):
         self.status_code = status_code
 
 
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error of the library's carries."""
-    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
-    return status
-
-
 def is_passing(error: BaseException) -> bool:
     """Whether an error of a request says nothing about what was sent: it is sent again later.
 
@@ -61,13 +59,6 @@ def is_passing(error: BaseException) -> bool:
         return True
     fault = fault_of(error)
     return fault in ("server", "login") or (fault == "run" and status_of(error) in GONE)
-
-
-def fault_said(error: BaseException) -> Fault | None:
-    """The fault that one of this module's errors stands for; None for any other error."""
-    if isinstance(error, SwanLabLoginError):
-        return "login"
-    return "setup" if isinstance(error, SwanLabSettingError) else None
 
 
 def refuse_pages(response: requests.Response, *_: Any, **__: Any) -> None:

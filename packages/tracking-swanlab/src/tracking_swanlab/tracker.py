@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tracking_core.capture import capture_tags
 from tracking_core.config import plain_config
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.tracker import NullTracker, RecordTracker, on_main_process
 from tracking_swanlab import arguments
 from tracking_swanlab import settings as chosen
 from tracking_swanlab.current import say_if_config_is_lost, say_if_there_is_one
-from tracking_swanlab.errors import fault_said
 
 if TYPE_CHECKING:
     from tracking_swanlab.run import SwanLabRun
@@ -188,9 +186,6 @@ class SwanLabTracker(RecordTracker):
             if run is None:
                 return
             run.finish(status, time.time() if self._ended_at is None else self._ended_at)
-
-    def fault(self, error: BaseException) -> Fault:
-        return fault_said(error) or super().fault(error)
 
     def _running(self) -> SwanLabRun:
         if self._run is None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from tracking_core.arguments import refuse_unknown
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.faults import Fault
 from tracking_core.locks import only_one
 from tracking_core.records import End, Plain, Record, Status
 from tracking_core.tracker import RecordTracker, on_main_process
@@ -176,10 +175,6 @@ class TensorBoardTracker(RecordTracker):
             events.close()
             if self._writer is not None:
                 self._writer.close()
-
-    def fault(self, error: BaseException) -> Fault:
-        """Whose fault an error is: mostly the file system's."""
-        return "setup" if isinstance(error, TensorBoardDirectoryError) else super().fault(error)
 
     # --- the library's own writer ---
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tracking_core.arguments import refuse_unfit, refuse_unknown
-from tracking_core.errors import TrackingError
+from tracking_core.errors import Fault, TrackingError
 
 __all__ = [
     "ADDRESS", "NATIVE_TAKES", "RESUME", "TrackioLoginError", "TrackioSettingError", "Where",
@@ -53,9 +53,13 @@ class TrackioSettingError(TrackingError, ValueError):
     The message names it and says what to do instead.
     """
 
+    fault: Fault = "setup"
+
 
 class TrackioLoginError(TrackingError, PermissionError):
     """A server or a Space needs a token, and there is none (`TrackioTracker.start`)."""
+
+    fault: Fault = "login"
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:

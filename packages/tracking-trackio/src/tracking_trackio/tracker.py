@@ -35,7 +35,6 @@ from tracking_trackio.current import say_if_there_is_one
 from tracking_trackio.row import columns, digest, without
 from tracking_trackio.settings import (
     NATIVE_TAKES,
-    TrackioLoginError,
     TrackioSettingError,
     Where,
     check_arguments,
@@ -116,11 +115,7 @@ class TrackioTracker(RecordTracker):
             self._running, self._ended = True, False
 
     def fault(self, error: BaseException) -> Fault:
-        if isinstance(error, TrackioLoginError):
-            return "login"
-        if isinstance(error, TrackioSettingError) or _is_of_the_directory(error):
-            return "setup"
-        return super().fault(error)
+        return "setup" if _is_of_the_directory(error) else super().fault(error)
 
     def identity(self) -> dict[str, Plain]:
         """Project, name and id of the run, and the directory or the server that keeps it.

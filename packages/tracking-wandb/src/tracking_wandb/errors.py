@@ -15,7 +15,6 @@ from tracking_core.faults import Fault
 
 __all__ = [
     "ADDRESS", "OFFLINE", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
-    "fault_said",
 ]  # fmt: skip
 
 
@@ -25,25 +24,26 @@ class WandBLoginError(TrackingError, PermissionError):
     It is tried again: a login can be repaired while a training goes on.
     """
 
+    fault: Fault = "login"
+
 
 class WandBServiceError(TrackingError, ConnectionError):
     """W&B's server can't be reached, or W&B's service on this machine died or does not answer."""
+
+    fault: Fault = "server"
 
 
 class WandBSettingError(TrackingError, ValueError):
     """An argument, a variable or a directory is of no use (`WandBTracker.start`)."""
 
+    fault: Fault = "setup"
+
 
 class WandBRunError(TrackingError, RuntimeError):
     """W&B's server does not take the run: it was deleted, or it is somebody else's."""
 
+    fault: Fault = "run"
 
-_FAULTS: dict[type[TrackingError], Fault] = {
-    WandBLoginError: "login",
-    WandBServiceError: "server",
-    WandBSettingError: "setup",
-    WandBRunError: "run",
-}
 
 ADDRESS = "WANDB_BASE_URL"
 OFFLINE = "log offline with WANDB_MODE=offline"
@@ -85,11 +85,6 @@ _A_PAGE = (
     "{host} answers with a page for people and not as W&B's server: is a login page of the network "
     "in between, or does WANDB_BASE_URL name something else?"
 )
-
-
-def fault_said(error: BaseException) -> Fault | None:
-    """The fault that one of this module's errors stands for; None for any other error."""
-    return next((fault for kind, fault in _FAULTS.items() if isinstance(error, kind)), None)
 
 
 def explained(error: Exception, wandb: Any, host: str, heard: str = "") -> TrackingError | None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracking_core.errors import AlreadyStartedError, NotStartedError
-from tracking_core.faults import Fault
 from tracking_core.files import Unkept, in_words
 from tracking_core.records import (
     Config,
@@ -31,7 +30,7 @@ from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_wandb import arguments, names
 from tracking_wandb.config import Entries
 from tracking_wandb.current import say_if_there_is_one
-from tracking_wandb.errors import WandBServiceError, fault_said
+from tracking_wandb.errors import WandBServiceError
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import Rows, files_message, text_of
@@ -228,9 +227,6 @@ class WandBTracker(RecordTracker):
                 f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
                 f"machine, and this sends it: wandb sync --include-online {run.settings.sync_dir}"
             )
-
-    def fault(self, error: BaseException) -> Fault:
-        return fault_said(error) or super().fault(error)
 
     # --- what goes where ---
 

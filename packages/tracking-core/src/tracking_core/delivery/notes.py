@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "StoredTracker",
     "TrackerSpec",
     "WorkerNote",
+    "made",
     "read_acked",
     "read_manifest",
     "read_note",
@@ -63,10 +65,20 @@ class TrackerSpec(msgspec.Struct, frozen=True):
         found: Any = __import__(self.module, fromlist=["_"])
         for part in self.qualname.split("."):
             found = getattr(found, part)
-        tracker: GeneralTracker = found(*self.places, **self.arguments)
-        if self.launch is not None:
-            tracker.launch = self.launch
-        return tracker
+        return made(found, self.places, self.arguments, self.launch)
+
+
+def made(
+    kind: Callable[..., GeneralTracker],
+    places: Sequence[Any],
+    arguments: Mapping[str, Any],
+    launch: dict[str, Any] | None = None,
+) -> GeneralTracker:
+    """A new tracker that knows what was said at the launch of its run, not started."""
+    tracker = kind(*places, **arguments)
+    if launch is not None:
+        tracker.launch = launch
+    return tracker
 
 
 class StoredTracker(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ pytest.register_assert_rewrite("tracking_core.testing.conformance")
 
 from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
-from tracking_core.testing.servers import refusing
+from tracking_core.testing.servers import refusing, self_signed
 from tracking_core.testing.snippets import (
     assert_is_the_readmes_run,
     python_of,
@@ -46,4 +46,5 @@ __all__ = [
     "run_python",
     "run_readme",
     "samples_of",
+    "self_signed",
 ]

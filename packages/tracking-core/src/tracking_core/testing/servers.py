@@ -1,13 +1,19 @@
-"""A server that says no, for tests of trackers that talk to one."""
+"""A server that says no, and a certificate that nobody trusts, for tests of trackers that talk to one."""
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-__all__ = ["refusing"]
+import pytest
+
+__all__ = ["refusing", "self_signed"]
 
 
 @contextmanager
@@ -47,3 +53,25 @@ def refusing(port: int, status: int, page: str = "") -> Iterator[None]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def self_signed(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate of 127.0.0.1 that nobody trusts, in `folder`, and what a server speaks TLS with.
+
+    Where there is no openssl, which makes it, the test is skipped.
+    """
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here, which makes the certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+            "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+            "-out", str(certificate),
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
