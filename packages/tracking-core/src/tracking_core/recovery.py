@@ -50,6 +50,7 @@ __all__ = ["recover", "replay"]
 POLICY = Policy(interval=0.05)
 # A delivery process lets a call that is under way end, and its libraries exit.
 SECONDS_TO_HAND_OVER = 30.0
+SECONDS_TO_STOP = 5.0
 SECONDS_BETWEEN_TRIES = 0.05
 
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -317,12 +318,17 @@ def _created(writer: Path) -> tuple[int, str]:
 
 
 def _let_go(writer: Path) -> bool:
-    """Whether the threads of the process that wrote are through with what they delivered."""
-    return all(
-        read_note(writer, stored.name).state in ("ended", "stopped")
-        for stored in read_manifest(writer).trackers
-        if stored.lane == "thread"
-    )
+    """Whether the threads of the process that wrote are through with what they delivered.
+
+    The end of a run does not wait for one that can't deliver: it notes a moment later that it stops.
+    """
+    threads = [one.name for one in read_manifest(writer).trackers if one.lane == "thread"]
+    until = time.monotonic() + SECONDS_TO_STOP
+    while any(read_note(writer, name).state not in ("ended", "stopped") for name in threads):
+        if time.monotonic() > until:
+            return False
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    return True
 
 
 def _deliver(

@@ -450,6 +450,22 @@ def test_memory_that_runs_out_for_a_moment_ends_no_worker(
     assert ledger.numbers == [1] and ledger.ends == ["finished"]
 
 
+def test_a_thread_that_is_about_to_stop_is_waited_for(ledger: Ledger, impatient: None) -> None:
+    tracking = started("thread", ledger)
+    assert tracking.flush(20)
+    ledger.order("deliver", "hang")
+    tracking.log({"n": 1})
+    wait_for(lambda: ledger.tried("deliver"), "the call that hangs")
+    with pytest.warns(TrackingWarning, match="still to be delivered"):
+        tracking.end_training(timeout=0.1)
+    assert tracking.run_dir is not None
+    wakes = threading.Timer(0.5, ledger.withdraw, ["deliver"])
+    wakes.start()
+    Tracking.recover(tracking.run_dir)
+    wakes.join()
+    assert ledger.numbers == [1] and ledger.ends == ["finished"]
+
+
 def test_a_hung_thread_that_wakes_up_after_the_end_takes_nothing_twice(
     ledger: Ledger, impatient: None
 ) -> None:
