@@ -248,7 +248,8 @@ class JournaledLanes:
     def _kept_apart(self, payload: bytes) -> bytes:
         try:
             return encode(Blob(self._blobs.put(payload)))
-        except JournalError:
+        except (OSError, JournalError) as error:
+            let_through(error)
             return payload  # a full disk: it waits in memory with the others
 
     def _plain_options(self, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
