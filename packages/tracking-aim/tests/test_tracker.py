@@ -250,7 +250,9 @@ class TestStart:
         script = """if True:
             import os, sys
             from tracking_aim import AimTracker
-            import tracking_aim.batch, tracking_aim.runs  # nobody may be allowed to read those
+            first = AimTracker("run", os.path.join(sys.argv[1], "first"))
+            first.start()  # imports what nobody may be allowed to read
+            first.finish()
             if os.geteuid() == 0:
                 os.seteuid(65534)
             for place in ("empty", "whole"):

@@ -27,7 +27,11 @@ def git(*arguments: str) -> str:
 def begun() -> None:
     """A repository without a commit."""
     git("init", "-q")
-    # DVC commits as whoever the repository names; a machine may know nobody.
+    named()
+
+
+def named() -> None:
+    """DVC commits as whoever the repository names; a machine may know nobody."""
     git("config", "user.email", "a@example.com")
     git("config", "user.name", "a")
 
@@ -49,6 +53,7 @@ def working_tree_of_a_bare_one() -> None:
     git("clone", "-q", "--bare", ".", "../bare.git")
     git("-C", "../bare.git", "worktree", "add", "-q", "../tree", "-b", "x")
     os.chdir("../tree")
+    named()
 
 
 def submodule() -> None:
@@ -60,8 +65,7 @@ def submodule() -> None:
     git("-c", "protocol.file.allow=always", "submodule", "add", "-q", "./inner", "sub")
     git("commit", "-qm", "a submodule")
     os.chdir("sub")
-    git("config", "user.email", "a@example.com")
-    git("config", "user.name", "a")
+    named()
 
 
 def without_git() -> None:
