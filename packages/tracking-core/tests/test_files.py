@@ -198,7 +198,7 @@ def test_what_is_gone_or_another_thing_by_now_is_named(tree: Path) -> None:
         files_of(LoggedFile(str(tree / "nowhere")))
     with pytest.raises(Unkept, match=r"nowhere' is gone"):
         files_of(folder(tree / "nowhere"))
-    with pytest.raises(Unkept, match=r"is no path: embedded null byte"):
+    with pytest.raises(Unkept, match=r"is no path: .*embedded null"):
         files_of(LoggedFile(str(tree / "a\0b")))
     with pytest.raises(Unkept, match=r"b' is a folder, and no file"):
         files_of(LoggedFile(str(tree / "b")))
@@ -468,9 +468,10 @@ def test_a_process_without_descriptors_blames_no_file(
     def none_left(*_: object) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(os, "open", none_left)
-    with pytest.raises(OSError, match="Too many open files"):
-        copy_file(str(source), str(tmp_path / "copy"))
+    with monkeypatch.context() as patch:  # pytest itself opens folders when it removes old ones
+        patch.setattr(os, "open", none_left)
+        with pytest.raises(OSError, match="Too many open files"):
+            copy_file(str(source), str(tmp_path / "copy"))
 
 
 def test_a_file_that_grows_while_it_is_copied_is_kept_as_it_was_at_first(

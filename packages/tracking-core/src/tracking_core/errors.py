@@ -11,6 +11,7 @@ from __future__ import annotations
 import dis
 import functools
 import signal
+import sys
 from types import CodeType, FrameType, TracebackType
 from typing import Literal, TypeAlias
 
@@ -188,6 +189,8 @@ def _was_given(caller: FrameType, called: FrameType) -> bool:
 def _was_set(error: BaseException, trace: TracebackType) -> bool:
     """Whether `error` came up between two instructions of its innermost frame."""
     code, at = trace.tb_frame.f_code.co_code, trace.tb_lasti
+    if at < 0 and code and sys.version_info < (3, 11):
+        return True  # before the first instruction, where Python 3.10 looks too
     if not 0 <= at < len(code):
         return False  # a compiled function, which nothing can interrupt
     instruction = dis.opname[code[at]]

@@ -51,7 +51,7 @@ class _Raising:
 _MISTAKES = st.sampled_from(
     [b"bytes", 1j, object(), [1, 2], {1, 2}, numpy.zeros((2, 2)), decimal.Decimal("0.1"),
      datetime.date(2020, 1, 1), ValueError("x"), int, len, float("nan"), [], {}, 10**400,
-     _Raising(), numpy.ma.masked, numpy.datetime64("NaT"), numpy.datetime64("2020-01-01", "ns"),
+     _Raising(), numpy.ma.masked, numpy.datetime64("NaT", "s"), numpy.datetime64("2020-01-01", "ns"),
      datetime.timedelta(minutes=1), numpy.timedelta64(5, "ns"), range(10**12), "\udcff"]
 )  # fmt: skip
 _VALUES = st.recursive(
