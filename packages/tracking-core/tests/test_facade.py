@@ -29,6 +29,7 @@ from tracking_core import (
     TrackingWarning,
     UnknownTrackerError,
     register_tracker_class,
+    runs,
 )
 from tracking_core.records import Config, Log
 from tracking_core.testing import MemoryTracker, MisbehavingTracker
@@ -601,7 +602,8 @@ class TestTrackersThatAreNotInstalled:
                 if how == "with":
                     tracking.end_training()
                 else:
-                    tracking._end_forgotten()
+                    assert runs._exit is not None
+                    runs._exit.end()  # as the interpreter does
         nowhere, *ends = map(str, [one.message for one in said])
         assert nowhere.startswith("this run is logged nowhere: none of the trackers")
         assert all(end.startswith("this run was not logged to aim:") for end in ends)

@@ -6,13 +6,15 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from tracking_core.codec import travels
+from tracking_core.config import PlainConfig
 from tracking_core.delivery.inline import InlineLane
 from tracking_core.delivery.journaled import JournaledLanes, Member
 from tracking_core.delivery.lane import Lane
@@ -21,36 +23,33 @@ from tracking_core.errors import JournalError
 from tracking_core.journal import Durability
 from tracking_core.journal.layout import ROOT, make_private_root
 from tracking_core.plain import type_name
+from tracking_core.records import Config
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS, LoggerType
-from tracking_core.rejections import Rejections, say
+from tracking_core.rejections import Place, Rejections, say
 from tracking_core.tracker import GeneralTracker
 
-__all__ = ["Delivery", "Options", "free_name", "lanes_for"]
+__all__ = ["Delivery", "Options", "free_name", "lanes_of", "members_of"]
 
 Delivery: TypeAlias = Literal["auto", "inline", "thread", "process"]
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 Directory: TypeAlias = str | os.PathLike[str] | None
 
 
-def lanes_for(
+def members_of(
     chosen: Iterable[str | GeneralTracker],
     project_name: str,
-    run_id: str,
     *,
     logging_dir: Directory,
     delivery: Delivery,
-    durability: Durability,
     init_kwargs: Options,
-    rejections: Rejections,
-) -> list[Lane]:
-    """The lanes of a run, not started: its trackers are constructed, and its journal is made.
+) -> list[Member]:
+    """The trackers of a run, constructed and not started.
 
     Args:
         chosen: names and instances, as `filter_trackers` gives them.
-        project_name, run_id: name the run.
-        logging_dir, delivery, durability: as `Tracking` was given them.
+        project_name: names the run.
+        logging_dir, delivery: as `Tracking` was given them.
         init_kwargs: arguments for the constructors, by tracker name.
-        rejections: where values that can't be kept in the journal are counted.
 
     Raises:
         TypeError: a constructor does not take its arguments, or they can't go to the delivery
@@ -60,14 +59,52 @@ def lanes_for(
     options = _by_tracker(init_kwargs)
     members = [_member(one, project_name, logging_dir, delivery, options) for one in chosen]
     _say_unknown(options.keys() - {member.spec.name for member in members})
-    members = [_launched(member) for member in _told_apart(members)]
-    if members and delivery != "inline":
-        for root in _journal_roots(logging_dir):
-            try:
-                return [JournaledLanes(root, project_name, run_id, members, rejections, durability)]
-            except (JournalError, OSError) as error:
-                say(f"no journal can be kept in {root}: {error}")
-        say("no journal can be kept anywhere: every call waits for its trackers (inline)")
+    return [_launched(member) for member in _told_apart(members)]
+
+
+def lanes_of(
+    members: list[Member],
+    project_name: str,
+    run_id: str,
+    *,
+    logging_dir: Directory,
+    delivery: Delivery,
+    durability: Durability,
+    rejections: Rejections,
+    place: Place,
+    on_start: Callable[[], None],
+    settings: dict[str, PlainConfig] | None,
+) -> list[Lane]:
+    """The lanes of a run. Those that need their caller are not started, nor given `settings`.
+
+    Args:
+        members: the trackers.
+        project_name, run_id: name the run.
+        logging_dir, delivery, durability: as `Tracking` was given them.
+        rejections: where values that can't be kept in the journal are counted.
+        place: the user's line that begins the run.
+        on_start: called when a tracker that lives in a thread of this process has started.
+        settings: the configuration, if there is one.
+    """
+    if not members or delivery == "inline":
+        return [InlineLane(member.tracker) for member in members]
+    for root in _journal_roots(logging_dir):
+        try:
+            lanes = JournaledLanes(
+                root, project_name, run_id, members, rejections, durability, place, on_start
+            )
+        except (JournalError, OSError) as error:
+            say(f"no journal can be kept in {root}: {error}")
+            continue
+        try:
+            if settings is not None:
+                lanes.put(Config(settings, time.time()))
+            lanes.start()
+        except BaseException:
+            lanes.undo()
+            raise
+        return [lanes]
+    say("no journal can be kept anywhere: every call waits for its trackers (inline)")
     return [InlineLane(member.tracker) for member in members]
 
 

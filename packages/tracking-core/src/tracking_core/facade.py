@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
+import pickle
 import secrets
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +13,12 @@ from time import time as now
 from types import TracebackType
 from typing import Any, get_args
 
-from tracking_core.assembly import Delivery, Options, free_name, lanes_for
+from tracking_core import runs
+from tracking_core.aside import Aside
+from tracking_core.assembly import Delivery, Options, free_name, lanes_of, members_of
 from tracking_core.capture import Rejected, capture, capture_images, capture_tags, plain_row
 from tracking_core.config import PlainConfig, plain_config
-from tracking_core.delivery.journaled import JournaledLanes
+from tracking_core.delivery.journaled import Handle, JournaledLanes, Member
 from tracking_core.delivery.lane import Lane, TrackerStatus
 from tracking_core.errors import (
     AlreadyStartedError,
@@ -28,6 +29,7 @@ from tracking_core.errors import (
     UnknownTrackerError,
     let_through,
 )
+from tracking_core.exits import status_of
 from tracking_core.filtering import Choice, LogWith, choose_trackers
 from tracking_core.journal import Durability
 from tracking_core.plain import text, type_name
@@ -35,14 +37,17 @@ from tracking_core.process import PartialState
 from tracking_core.records import Config, Log, Status, Tags, Value
 from tracking_core.recovery import recover, replay
 from tracking_core.registry import get_available_trackers
-from tracking_core.rejections import Rejection, Rejections, say
+from tracking_core.rejections import Rejection, Rejections, say, speak_for, users_line
 from tracking_core.tracker import GeneralTracker, NullTracker, whole_step
 from tracking_core.values import Artifact, Table, base_name
 
 __all__ = ["Delivery", "Tracking"]
 
 SECONDS_AT_EXIT = 10.0
+SECONDS_TO_UNDO = 3.0
 LARGEST_STEP = 2**63 - 1
+
+_NEVER_ELSEWHERE = {"_run", "_hold", "_rejections", "_trackers", "_lanes", "_active"}
 
 
 class Tracking:
@@ -53,7 +58,10 @@ class Tracking:
     once and hurts neither the others nor the training: `log` and its relatives never raise.
 
     As a context manager it ends the run, as failed if the block raised. A run that nobody ends is
-    ended when the interpreter exits.
+    ended when nobody holds this any more, nor what `get_tracker` gave, or when the program exits.
+
+    A copy of it is itself. Pickled before its run begins, it can begin one elsewhere; after that,
+    every call of it returns at once there, as in a forked child.
 
     Args:
         log_with: tracker names (``"tensorboard"``), `LoggerType` members, tracker instances, or
@@ -123,6 +131,10 @@ class Tracking:
         self._active = False
         self._started = False
         self._ended = False
+        # Whether its run, if it has one, is that of another process.
+        self._elsewhere = False
+        self._run: runs.Run | None = None
+        self._hold: runs.Hold | None = None
         self._project: str | None = None
         self._run_id: str | None = None
         self._next_position = 0
@@ -151,41 +163,97 @@ class Tracking:
             TypeError: a tracker's constructor does not take its `init_kwargs`.
             ValueError: one of them can't be right in the lane that its tracker is going to live in.
         """
-        if self._started and not self._ended:
+        if self._started and not (self._ended or self._elsewhere):
             raise AlreadyStartedError(
                 "init_trackers() was called twice: call end_training() before the next run, "
                 "or use a second Tracking for a run beside this one"
             )
-        lanes: list[Lane] = []
-        run_id = _new_run_id()
+        runs.end_those_let_go()
         project_name = text(_words(project_name, str))
         settings = None if config is None else self._settings_of(config)
         if PartialState().is_main_process:
             if self._nowhere:
                 say(self._nowhere)
                 self._nowhere = ""
-            lanes = lanes_for(
+            members = members_of(
                 self._chosen,
+                project_name,
+                logging_dir=self.logging_dir,
+                delivery=self._delivery,
+                init_kwargs=init_kwargs or {},
+            )
+            self._begin(project_name, members, settings)
+        else:
+            self._forget()
+            self._project, self._run_id = project_name, _new_run_id()
+            self._started, self._elsewhere = True, False
+
+    def _begin(
+        self, project_name: str, members: list[Member], settings: dict[str, PlainConfig] | None
+    ) -> None:
+        """Begin a run with `members`, or leave nothing of it."""
+        run_id = _new_run_id()
+        place = users_line()
+
+        def make() -> list[Lane]:
+            speak_for(place)
+            return lanes_of(
+                members,
                 project_name,
                 run_id,
                 logging_dir=self.logging_dir,
                 delivery=self._delivery,
                 durability=self._durability,
-                init_kwargs=init_kwargs or {},
                 rejections=self._rejections,
+                place=place,
+                on_start=runs.end_before_libraries,
+                settings=settings,
             )
-        self._started, self._ended = True, False
-        self._next_position = 0
-        self._project, self._run_id = project_name, run_id
-        for lane in lanes:
-            lane.start()
-        self._lanes = lanes
-        self._trackers = [tracker for lane in lanes for tracker in lane.trackers()]
-        _runs.add(self)
-        self._active = bool(lanes)
-        atexit.register(self._end_forgotten)
-        if settings is not None:
-            self._put(Config(settings, now()))
+
+        making = Aside(make)
+        try:
+            making.start()
+            lanes = making.result()
+            callers = [lane for lane in lanes if lane.needs_its_caller]
+            for lane in callers:
+                lane.start()
+                if settings is not None:
+                    lane.put(Config(settings, now()))
+            self._lanes = lanes
+            self._trackers = [tracker for lane in lanes for tracker in lane.trackers()]
+            if lanes or self._left_out:
+                runs.end_at_exit(lambda: SECONDS_AT_EXIT, _end_all)
+                self._run = runs.Run(lanes, place, self._what_was_left_out())
+                self._hold = self._run.open()
+            if callers:
+                runs.end_before_libraries()
+            for tracker in self._trackers:
+                if isinstance(tracker, Handle):
+                    tracker.hold = self._hold
+                else:
+                    object.__setattr__(tracker, "_in_a_run", True)
+            self._project, self._run_id = project_name, run_id
+            self._next_position = 0
+            self._elsewhere = self._ended = False
+            self._started = True
+            _here.add(self)
+            self._active = bool(lanes)
+        except BaseException:
+            self._forget()
+            undoing = Aside(lambda: _undo(making))
+            undoing.start()
+            undoing.settle(SECONDS_TO_UNDO)
+            raise
+
+    def _forget(self) -> None:
+        """Be as before `init_trackers`."""
+        self._active = self._started = self._ended = False
+        if self._run is not None:
+            self._run.forget()
+        _here.discard(self)
+        self._run = self._hold = None
+        self._lanes, self._trackers = [], []
+        self._project = self._run_id = None
 
     def end_training(self, status: Status = "finished", timeout: float = 30.0) -> None:
         """End the run in every tracker.
@@ -200,18 +268,13 @@ class Tracking:
         """
         if status not in get_args(Status):
             raise ValueError(f"status={status!r} is none of {', '.join(get_args(Status))}")
-        if not self._active:
-            if self._started and not self._ended and not self._lanes:
-                self._say_what_was_left_out()
-            self._ended = self._started
+        if self._run is None or self._elsewhere or self._ended:
+            self._ended = self._started and not self._elsewhere
             return
         self._active, self._ended = False, True
-        _runs.discard(self)
-        atexit.unregister(self._end_forgotten)
-        deadline = time.monotonic() + timeout
-        for lane in self._lanes:
-            lane.end(status, max(0.0, deadline - time.monotonic()))
-        self._say_what_was_left_out()
+        self._run.end(status, timeout)
+        self._hold = None
+        _here.discard(self)
 
     def __enter__(self) -> Tracking:
         return self
@@ -222,7 +285,31 @@ class Tracking:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.end_training(_status_of(error))
+        self.end_training(status_of(error))
+
+    def __copy__(self) -> Tracking:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Tracking:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: value for name, value in vars(self).items() if name not in _NEVER_ELSEWHERE}
+        state["_elsewhere"] = self._started or self._elsewhere
+        state["_chosen"] = [
+            one
+            for one in self._chosen
+            if isinstance(one, str) or (not self._started and _is_picklable(one))
+        ]
+        return _unpickled, (type(self), self._run_id), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_lanes" in vars(self):
+            return  # it is the very one that was pickled
+        vars(self).update(state, _run=None)
+        self._rejections = Rejections("log()")
+        self._forget()
+        self._project, self._run_id = state["_project"], state["_run_id"]
 
     recover = staticmethod(recover)
     replay = staticmethod(replay)
@@ -321,6 +408,8 @@ class Tracking:
     @property
     def trackers(self) -> list[GeneralTracker]:
         """The trackers of this run; empty before `init_trackers` and off the main process."""
+        for tracker in self._trackers:
+            self._give_out(tracker)
         return list(self._trackers)
 
     @property
@@ -352,7 +441,10 @@ class Tracking:
         for tracker in self._trackers:
             found[free_name(tracker.name, found)] = tracker
         if name in found:
+            self._give_out(found[name])
             return found[name].tracker if unwrap else found[name]
+        if self._elsewhere:
+            return NullTracker()
         if not self._chosen or not PartialState().is_main_process:
             return NullTracker()
         if not self._started:
@@ -449,7 +541,8 @@ class Tracking:
         """Whether there is a run to log to; it is said if there is none that should be there."""
         if self._active:
             return True
-        if self._chosen and (self._ended or not self._started) and PartialState().is_main_process:
+        over = self._ended or not (self._started or self._elsewhere)
+        if over and self._chosen and PartialState().is_main_process:
             when = "after end_training()" if self._ended else "before init_trackers()"
             remedy = (
                 "begin another run with init_trackers()"
@@ -464,17 +557,19 @@ class Tracking:
             )
         return False
 
-    def _say_what_was_left_out(self) -> None:
-        if self._left_out and PartialState().is_main_process:
-            names, reasons = " and ".join(self._left_out), "; ".join(self._left_out.values())
-            later = ""
-            if self.run_dir is not None:
-                later = f". Afterwards Tracking.replay({str(self.run_dir)!r}, log_with=...) does it"
-            say(f"this run was not logged to {names}: {reasons}{later}")
+    def _what_was_left_out(self) -> str:
+        if not self._left_out:
+            return ""
+        names, reasons = " and ".join(self._left_out), "; ".join(self._left_out.values())
+        later = ""
+        if self.run_dir is not None:
+            later = f". Afterwards Tracking.replay({str(self.run_dir)!r}, log_with=...) does it"
+        return f"this run was not logged to {names}: {reasons}{later}"
 
-    def _end_forgotten(self) -> None:
-        if self._active or not (self._lanes or self._ended):
-            self.end_training(_status_of(_uncaught_error()), timeout=SECONDS_AT_EXIT)
+    def _give_out(self, tracker: GeneralTracker) -> None:
+        """Keep the run open for a tracker that does not do so itself."""
+        if self._hold is not None and not isinstance(tracker, Handle):
+            self._hold.keep()
 
     def _log(
         self,
@@ -526,23 +621,52 @@ class Tracking:
             self._rejections.add("log_kwargs", type_name(log_kwargs), reason)
             return {}
 
-    def _put(self, record: Config | Tags | Log) -> None:
+    def _put(self, record: Tags | Log) -> None:
         for lane in self._lanes:
             lane.put(record)
 
 
-_runs: weakref.WeakSet[Tracking] = weakref.WeakSet()
+_here: weakref.WeakSet[Tracking] = weakref.WeakSet()
+"""Those with a run in this process."""
+
+
+def _end_all() -> None:
+    for tracking in list(_here):
+        tracking._active, tracking._ended = False, True
+
+
+def _undo(making: Aside[list[Lane]]) -> None:
+    if making.settle(float("inf")):
+        for lane in making.result():
+            lane.undo()
 
 
 def _leave_to_the_parent() -> None:
     """In a forked child: the runs are its parent's, to log to and to end."""
-    for run in list(_runs):
-        run._active = False
-    _runs.clear()
+    for tracking in list(_here):
+        tracking._active, tracking._elsewhere = False, True
+    _here.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_the_parent)
+
+
+def _unpickled(kind: type[Tracking], run_id: str | None) -> Tracking:
+    """The one whose run goes on here, or one without state."""
+    for tracking in list(_here):
+        if tracking._run_id == run_id and tracking._active:
+            return tracking
+    return kind.__new__(kind)
+
+
+def _is_picklable(tracker: GeneralTracker) -> bool:
+    try:
+        pickle.dumps(tracker)
+    except BaseException as error:  # a stranger's object
+        let_through(error)
+        return False
+    return True
 
 
 def _why_nowhere(log_with: LogWith, choice: Choice, nothing_was_asked_for: bool) -> str:
@@ -574,15 +698,3 @@ def _name_of(tracker: str | GeneralTracker) -> str:
 
 def _new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-
-
-def _status_of(error: BaseException | None) -> Status:
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "finished"
-    return "killed" if isinstance(error, KeyboardInterrupt) else "failed"
-
-
-def _uncaught_error() -> BaseException | None:
-    """What made the program die. An interactive session keeps its last error there too."""
-    interactive = hasattr(sys, "ps1") or sys.flags.interactive
-    return None if interactive else getattr(sys, "last_value", None)

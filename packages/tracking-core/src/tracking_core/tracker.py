@@ -13,7 +13,7 @@ import os
 import posixpath
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, cast
 
 from tracking_core.capture import capture, capture_images, capture_tags
 from tracking_core.config import plain_config
@@ -124,6 +124,22 @@ class GeneralTracker:
                 "the following required attributes. Please define them in the class definition: "
                 + ", ".join(missing)
             )
+
+    # A model, a trainer or a dataset that holds a tracker is copied and stored with it.
+    _in_a_run = False
+
+    def __copy__(self) -> GeneralTracker:
+        return self
+
+    def __deepcopy__(self, memo: object) -> GeneralTracker:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        # Its run is this process's: elsewhere it can do nothing.
+        return (NullTracker, ()) if self._in_a_run else super().__reduce_ex__(protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_rejections"}
 
     def at_launch(self) -> dict[str, Plain]:
         """What `start` has to know of the process that the run begins in; by default nothing.

@@ -22,9 +22,12 @@ __all__ = ["InlineLane"]
 class InlineLane:
     """Hands each record to `tracker` at once, and keeps what the tracker raises to itself."""
 
+    needs_its_caller = True
+
     def __init__(self, tracker: GeneralTracker) -> None:
         self._tracker = tracker
         self._state: LaneState = "starting"
+        self._called = False
         self._delivered = 0
         self._failed = 0
         self._last_error: str | None = None
@@ -36,6 +39,7 @@ class InlineLane:
         return [self._tracker]
 
     def start(self) -> None:
+        self._called = True
         try:
             self._tracker.start()
         except BaseException as error:
@@ -44,6 +48,16 @@ class InlineLane:
             self._report("did not start, and this run is logged without it", error)
         else:
             self._state = "running"
+
+    def undo(self) -> None:
+        if self._called and self._state in ("starting", "running"):
+            self._state = "ended"
+            with contextlib.suppress(Exception):  # it may be half started
+                end(self._tracker, "killed")
+
+    @property
+    def count(self) -> int:
+        return self._delivered + self._failed
 
     def put(self, record: Config | Tags | Log) -> None:
         is_inside(self, self._lock)  # which lets go of what nobody holds
@@ -66,6 +80,16 @@ class InlineLane:
 
     def flush(self, timeout: float | None) -> bool:
         return True
+
+    def catch_up(self, timeout: float) -> None:
+        """It has everything."""
+
+    def sign_off(self, status: Status) -> None:
+        """What is to be said is said by `end`."""
+
+    @property
+    def done(self) -> bool:
+        return self._state == "ended"
 
     def end(self, status: Status, timeout: float) -> None:
         is_inside(self, self._lock)  # which lets go of what nobody holds

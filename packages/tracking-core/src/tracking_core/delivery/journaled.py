@@ -7,14 +7,17 @@ Trackers of the ``"thread"`` lane have a worker in a thread of this process, tho
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shlex
+import shutil
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -39,8 +42,11 @@ from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
-from tracking_core.rejections import Rejection, Rejections, say, speak_for, tell, users_line
-from tracking_core.tracker import GeneralTracker, RecordTracker
+from tracking_core.rejections import Place, Rejection, Rejections, say, speak_for, tell, users_line
+from tracking_core.tracker import GeneralTracker, NullTracker, RecordTracker
+
+if TYPE_CHECKING:
+    from tracking_core.runs import Hold
 
 __all__ = ["Handle", "JournaledLanes", "Member"]
 
@@ -49,6 +55,8 @@ SECONDS_TO_START = 60.0
 SECONDS_BETWEEN_LOOKS = 0.02
 SECONDS_FOR_THE_DISK = 1.5
 SECONDS_BEFORE_IT_IS_SAID = 2.0
+SECONDS_OF_A_START = 30.0
+"""A library that is killed while it makes its database, say, may find half of it for ever."""
 
 # In this process each look costs the training a little; in another one it is free.
 THREAD_POLICY = Policy(interval=0.5)
@@ -77,7 +85,12 @@ class Handle(RecordTracker):
     """What users get for a tracker that is fed from the journal.
 
     Its methods go through the journal like everything else, for this one tracker.
+
+    Attributes:
+        hold: keeps the run open; set by whoever gives this to a user.
     """
+
+    hold: Hold | None = None
 
     def __init__(
         self,
@@ -92,6 +105,10 @@ class Handle(RecordTracker):
         self._directory = directory
         self._put = put
         self._worker = worker
+        _handles[str(directory), self._member] = self
+
+    def __reduce__(self) -> Any:
+        return _handle_here, (str(self._directory), self._member)
 
     @property
     def tracker(self) -> Any:
@@ -116,6 +133,8 @@ class Handle(RecordTracker):
         return getattr(self._native(), attribute)
 
     def _native(self) -> GeneralTracker:
+        if self.hold is not None:
+            self.hold.keep()  # who has the library's own object may have nothing else of the run
         if self._worker is None:
             raise NotStartedError(
                 f"tracker {self.name!r} lives in the delivery process, so its native object is not "
@@ -129,6 +148,14 @@ class Handle(RecordTracker):
         return started
 
 
+_handles: weakref.WeakValueDictionary[tuple[str, str], Handle] = weakref.WeakValueDictionary()
+
+
+def _handle_here(directory: str, member: str) -> GeneralTracker:
+    """What a handle becomes that was pickled: itself here, elsewhere something that does nothing."""
+    return _handles.get((directory, member)) or NullTracker()
+
+
 class JournaledLanes:
     """Appends records to a journal and has workers deliver them.
 
@@ -138,10 +165,14 @@ class JournaledLanes:
         members: the trackers.
         rejections: where values that can't be kept are counted.
         durability: as `Tracking` was given it.
+        place: the user's line that all this belongs to; without it, the one that led here.
+        on_start: called when a tracker that lives in this process has started.
 
     Raises:
         JournalError: no journal can be made there.
     """
+
+    needs_its_caller = False
 
     def __init__(
         self,
@@ -151,34 +182,45 @@ class JournaledLanes:
         members: Sequence[Member],
         rejections: Rejections,
         durability: Durability = "process",
+        place: Place | None = None,
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._members = members
+        self._on_start = on_start
         self._rejections = rejections
         self._writer = Writer.create(root, f"{project}-{run_id}", durability=durability)
         self.directory = self._writer.directory
         self._blobs = Blobs(self.directory, durable=durability == "power")
         journals = [str(self.run_dir.parent), str(self.directory)]
         self._copies = Copies(self.directory, journals, rejections)
-        specs = [member.spec for member in members]
-        stored = [_for_a_file(member) for member in members]
+        self._workers: dict[str, Worker] = {}
+        self._threads: list[threading.Thread] = []
+        self._supervisor: Supervisor | None = None
+        self._place = place or users_line()
+        self._watch = Watch(self.status, self._trouble, self._remarks, self._place)
+        self._signed_off = False
+        try:
+            self._prepare(project, run_id)
+        except BaseException:
+            self.undo()
+            raise
+
+    def _prepare(self, project: str, run_id: str) -> None:
+        specs = [member.spec for member in self._members]
+        stored = [_for_a_file(member) for member in self._members]
         with contextlib.suppress(OSError):  # then a recovery has to be told the trackers
             write_manifest(self.directory, Manifest(project, run_id, stored))
-        self._workers = {
-            member.spec.name: self._worker(member)
-            for member in members
-            if member.spec.lane == "thread"
-        }
+        for member in self._members:
+            if member.spec.lane == "thread":
+                self._workers[member.spec.name] = self._worker(member)
         remote = [spec for spec in specs if spec.lane == "process"]
         for spec in remote:
             # Now, before the disk can fill: whoever delivers has to find a place to write to.
             Cursor.open(self.directory, spec.name).close()
-        self._supervisor = (
-            Supervisor(self.directory, remote, policy=PROCESS_POLICY, linger=LINGER)
-            if remote
-            else None
-        )
-        self._place = users_line()
-        self._watch = Watch(self.status, self._trouble, self._remarks, self._place)
+        if remote:
+            self._supervisor = Supervisor(
+                self.directory, remote, policy=PROCESS_POLICY, linger=LINGER
+            )
 
     @property
     def run_dir(self) -> Path:
@@ -194,11 +236,35 @@ class JournaledLanes:
         ]
 
     def start(self) -> None:
+        if self._workers:
+            _import_what_no_exit_can_import()
         for name, worker in self._workers.items():
             self._begin(name, worker)
         if self._supervisor is not None:
             self._supervisor.start()
         self._watch.start()
+
+    def undo(self) -> None:
+        self._watch.stop()
+        if self._supervisor is not None:
+            self._supervisor.kill()
+        if self._threads:
+            # A tracker may have begun its native run already, and will end it.
+            self.sign_off("killed")
+            self.catch_up(SECONDS_OF_A_START)
+        for worker in self._workers.values():
+            worker.stop()
+            if not self._threads:
+                worker.run()  # which closes what it has opened
+        self._writer.close()
+        if not self._threads:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the run may have other writers
+                self.run_dir.rmdir()
+
+    @property
+    def count(self) -> int:
+        return self._writer.status().last_seq
 
     # --- the training thread ---
 
@@ -275,10 +341,30 @@ class JournaledLanes:
         )
         return all(self._acked(name) >= target for name in self._names())
 
+    def catch_up(self, timeout: float) -> None:
+        target = self.count
+        began = time.monotonic()
+        workers = list(self._workers.values())
+
+        def is_awaited(worker: Worker) -> bool:
+            patience = timeout if worker.started.is_set() else max(timeout, SECONDS_OF_A_START)
+            return _is_behind(worker, target) and time.monotonic() - began < patience
+
+        self._wait(lambda: not any(map(is_awaited, workers)), None)
+
+    def sign_off(self, status: Status) -> None:
+        if not self._signed_off:
+            self._signed_off = True
+            self.put(End(status, time.time()))
+
+    @property
+    def done(self) -> bool:
+        return self._all_over()
+
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._watch.stop()
-        self.put(End(status, time.time()))
+        self.sign_off(status)
         try:
             self._wait_for_the_end(deadline)
         except BaseException:
@@ -348,7 +434,9 @@ class JournaledLanes:
             speak_for(self._place)
             worker.run()
 
-        threading.Thread(target=work, name=f"tracking-{name}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"tracking-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _all_written(self) -> bool:
         return not self._writer.status().waiting or self._writer.sync()
@@ -515,16 +603,42 @@ class JournaledLanes:
             tries += 1
             return member.tracker if member.given or tries == 1 else member.spec.build()
 
-        return Worker(
+        said = False
+
+        def live() -> bool:
+            # Asked again and again once the tracker has started.
+            nonlocal said
+            if not said and worker.started.is_set():
+                said = True
+                self._on_start()
+            return True
+
+        worker = Worker(
             self.directory,
             member.spec.name,
             build,
-            live=lambda: True,
+            live=live,
             in_memory=self._writer.waiting,
             policy=THREAD_POLICY,
             originals=True,
             training_pid=os.getpid(),
         )
+        return worker
+
+
+def _is_behind(worker: Worker, target: int) -> bool:
+    worker.nudge()
+    return not (worker.done or worker.acked >= target or worker.status(target).last_error)
+
+
+def _import_what_no_exit_can_import() -> None:
+    """Import what registers with `threading`, which refuses that once the interpreter exits.
+
+    A library that needs them may still be about to be imported by its worker then.
+    """
+    importlib.import_module("concurrent.futures.thread")
+    with contextlib.suppress(ImportError):  # a Python without semaphores
+        importlib.import_module("concurrent.futures.process")
 
 
 def _is_data(value: object) -> bool:

@@ -48,11 +48,21 @@ class TrackerStatus(msgspec.Struct, frozen=True):
 class Lane(Protocol):
     """The way of records to one or several trackers. No method raises for what a tracker does."""
 
+    needs_its_caller: bool
+    """Whether it does its work in the caller's thread, and nothing beside it."""
+
     def trackers(self) -> list[GeneralTracker]:
         """What users get for the trackers of this lane."""
 
     def start(self) -> None:
         """Start the trackers, or begin to."""
+
+    def undo(self) -> None:
+        """Give back what was made and started: the run was not begun after all."""
+
+    @property
+    def count(self) -> int:
+        """How many records it has taken."""
 
     def put(self, record: Config | Tags | Log) -> None:
         """Take a record; it is safe when this returns."""
@@ -62,6 +72,19 @@ class Lane(Protocol):
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until the trackers have everything; whether they do."""
+
+    def catch_up(self, timeout: float) -> None:
+        """Wait until the trackers that live in this process have everything, or are in trouble.
+
+        That takes `timeout` seconds at most, and half a minute if one is still being started.
+        """
+
+    def sign_off(self, status: Status) -> None:
+        """Say that the run is over, and wait for nothing; a finaliser may do that."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the native runs have ended."""
 
     def end(self, status: Status, timeout: float) -> None:
         """End the native runs, once they have everything or `timeout` seconds have passed."""

@@ -302,7 +302,7 @@ class Writer:
             return 0
         self._stop.set()
         helper = self._helper
-        if helper is not None and helper is not threading.current_thread():
+        if helper is not None and helper.ident != threading.get_ident():
             helper.join(timeout=5.0)
         with self._sync_lock:
             with self._lock:
