@@ -119,9 +119,8 @@ class Run:
 
     @property
     def on_its_way(self) -> bool:
-        """Whether what nobody holds any more is still being delivered, without trouble."""
-        troubles = (status.last_error for lane in self._lanes for _, status in lane.status())
-        return not (self.over or any(troubles))
+        """Whether what is left of it is being delivered, without trouble."""
+        return not self.over and any(lane.on_its_way for lane in self._lanes)
 
     @property
     def count(self) -> int:

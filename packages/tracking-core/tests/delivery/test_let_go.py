@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 import threading
 import time
@@ -77,9 +78,10 @@ def test_a_handle_keeps_it_open(lane: str, ledger: Ledger, opened: Opened) -> No
     log({"n": 2})
     (run,) = opened()
     assert not run.let_go
-    del log
+    del log, run
     has_ended(ledger, lane)
     assert ledger.numbers == [1, 2] and ledger.ends == ["finished"]
+    wait_for(lambda: not opened(), "the end of it all")
 
 
 def test_a_method_of_it_keeps_it_open(lane: str, ledger: Ledger, opened: Opened) -> None:
@@ -147,6 +149,31 @@ def test_one_whose_tracker_is_down_does_not_hold_up_the_next(
     ledger.withdraw("start")
     wait_for(lambda: len(ledger.ends) == 3, "the end of all")
     wait_for(lambda: not opened(), "the end of all")
+
+
+def test_those_that_hang_or_lost_their_journal_do_not_hold_up_the_next(
+    lane: str, ledger: Ledger, other: Ledger, impatient: None, opened: Opened
+) -> None:
+    ledger.order("start", "hang")
+    for _ in range(2):
+        tracking = started(lane, ledger)
+        wait_for(lambda status=tracking.status: status()["ledger"].state == "hung", "the trouble")
+    tracking = started(lane, other)  # which lets go of the second
+    journals = [tracking.run_dir]
+    for _ in range(2):
+        tracking = started(lane, other)
+        journals.append(tracking.run_dir)
+    for journal in journals:
+        shutil.rmtree(journal)
+    began = time.monotonic()
+    tracking = started(lane, other)
+    assert time.monotonic() - began < runs.SECONDS_FOR_THE_ONE_BEFORE
+    tracking.end_training()
+    ledger.withdraw("start")
+    wait_for(lambda: len(ledger.ends) == 2, "the end of those that hung")
+    wait_for(lambda: len(opened()) == len(journals), "the end of those that hung")
+    for run in opened():
+        run.forget()  # they would wait for their journal for ever
 
 
 def test_in_the_inline_lane_the_caller_ends_it(memory: MemoryTracker) -> None:

@@ -91,6 +91,10 @@ class InlineLane:
     def done(self) -> bool:
         return self._state == "ended"
 
+    @property
+    def on_its_way(self) -> bool:
+        return False
+
     def end(self, status: Status, timeout: float) -> None:
         is_inside(self, self._lock)  # which lets go of what nobody holds
         with self._lock:

@@ -361,6 +361,12 @@ class JournaledLanes:
     def done(self) -> bool:
         return self._all_over()
 
+    @property
+    def on_its_way(self) -> bool:
+        if self.done or not self.directory.is_dir():
+            return False
+        return not any(status.last_error or status.state == "hung" for _, status in self.status())
+
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._watch.stop()

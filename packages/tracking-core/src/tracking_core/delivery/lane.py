@@ -86,6 +86,10 @@ class Lane(Protocol):
     def done(self) -> bool:
         """Whether the native runs have ended."""
 
+    @property
+    def on_its_way(self) -> bool:
+        """Whether what is left is being delivered, without trouble."""
+
     def end(self, status: Status, timeout: float) -> None:
         """End the native runs, once they have everything or `timeout` seconds have passed."""
 
