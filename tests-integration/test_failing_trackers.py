@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nine import HERE, Place, read_experiment
 from servers import free_port, mlflow_server
 from waiting import wait_until_let_go
 
-from tracking_core import Tracking
+from tracking_core import LOGGER_TYPE_TO_CLASS, Tracking
 from tracking_core.testing import Seen
 
 STEPS = 100
@@ -22,7 +23,7 @@ POINTS = [(step, step / 2) for step in range(STEPS)]
 
 TRAINING = """
 import json, sys, threading
-from tracking_core import Tracking
+from tracking_core import LOGGER_TYPE_TO_CLASS, Tracking
 from tracking_core.delivery import journaled
 
 journaled.LINGER = 1.0  # seconds; the delivery process tries for ten minutes otherwise
@@ -109,7 +110,7 @@ def test_those_that_do_not_start_cost_the_others_nothing_and_get_everything_late
 
 OUTAGE = """
 import json, sys, threading
-from tracking_core import Tracking
+from tracking_core import LOGGER_TYPE_TO_CLASS, Tracking
 from tracking_core.delivery import journaled
 
 journaled.LINGER = 1.0
@@ -181,3 +182,15 @@ def test_a_server_gone_in_the_middle_or_at_the_end_costs_the_others_nothing(
             assert {one.state for one in statuses.values()} == {"ended"}, name
             # While the server is there: it is what hands the artifacts out.
             assert_complete(read_experiment(server, name, tmp_path), name)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_one_whose_directory_is_relative_to_one_that_was_deleted_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    kind: Any = LOGGER_TYPE_TO_CLASS[name]
+    kind("p", "runs") if kind.requires_logging_directory else kind("p")

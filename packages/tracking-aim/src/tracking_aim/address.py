@@ -9,6 +9,7 @@ import os
 import socket
 
 from tracking_aim.errors import AimRepositoryError
+from tracking_core import files
 
 __all__ = ["absolute", "is_remote", "look_at", "public"]
 
@@ -25,7 +26,7 @@ def is_remote(address: str) -> bool:
 
 def absolute(address: str) -> str:
     """`address` for a process with another working directory."""
-    return address if "://" in address else os.path.abspath(os.path.expanduser(address))
+    return address if "://" in address else files.absolute(os.path.expanduser(address))
 
 
 def public(address: str) -> str:

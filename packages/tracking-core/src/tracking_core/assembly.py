@@ -20,6 +20,7 @@ from tracking_core.delivery.journaled import JournaledLanes, Member
 from tracking_core.delivery.lane import Lane
 from tracking_core.delivery.notes import TrackerSpec
 from tracking_core.errors import JournalError
+from tracking_core.files import absolute
 from tracking_core.journal import Durability
 from tracking_core.journal.layout import ROOT, make_private_root
 from tracking_core.plain import type_name
@@ -239,7 +240,7 @@ def _from_anywhere(path: Directory) -> str | None:
     """`path` for a process with another working directory."""
     if path is None or "://" in os.fspath(path):
         return None if path is None else os.fspath(path)
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def _told_apart(members: list[Member]) -> list[Member]:

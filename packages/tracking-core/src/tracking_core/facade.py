@@ -214,13 +214,14 @@ class Tracking:
         try:
             making.start()
             lanes = making.result()
-            callers = [lane for lane in lanes if lane.needs_its_caller]
+            # No comprehension in here: a Ctrl-C in one passes this `except` by (Python 3.12, 3.13).
+            callers = _that_need_their_caller(lanes)
             for lane in callers:
                 lane.start()
                 if settings is not None:
                     lane.put(Config(settings, now()))
             self._lanes = lanes
-            self._trackers = [tracker for lane in lanes for tracker in lane.trackers()]
+            self._trackers = _trackers_of(lanes)
             if lanes or self._left_out:
                 runs.end_at_exit(lambda: SECONDS_AT_EXIT, _end_all)
                 self._run = runs.Run(lanes, place, self._what_was_left_out())
@@ -633,6 +634,14 @@ _here: weakref.WeakSet[Tracking] = weakref.WeakSet()
 def _end_all() -> None:
     for tracking in list(_here):
         tracking._active, tracking._ended = False, True
+
+
+def _that_need_their_caller(lanes: list[Lane]) -> list[Lane]:
+    return [lane for lane in lanes if lane.needs_its_caller]
+
+
+def _trackers_of(lanes: list[Lane]) -> list[GeneralTracker]:
+    return [tracker for lane in lanes for tracker in lane.trackers()]
 
 
 def _undo(making: Aside[list[Lane]]) -> None:

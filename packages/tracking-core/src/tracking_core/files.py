@@ -28,6 +28,7 @@ from tracking_core.records import LoggedFile
 __all__ = [
     "Found",
     "Unkept",
+    "absolute",
     "as_text",
     "changed",
     "copy_file",
@@ -108,6 +109,14 @@ class Found(NamedTuple):
 
 
 # --- what there is ---
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """`path` for any working directory; as it is where this process's own was deleted."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return os.fspath(path)
 
 
 def logged_file(path: str, artifact_path: str = "") -> LoggedFile:

@@ -11,7 +11,7 @@ import os
 
 from tracking_core.distributions import histogram_of
 from tracking_core.errors import UnfitValueError
-from tracking_core.files import Unkept, logged_file, read_file
+from tracking_core.files import Unkept, absolute, logged_file, read_file
 from tracking_core.foreign import is_a
 from tracking_core.pictures import (
     caption_of,
@@ -118,6 +118,6 @@ def _artifact(key: str, artifact: Artifact) -> LoggedFile:
     if not os.fspath(artifact.path):
         raise UnfitValueError("its path is empty, which would be the working directory")
     try:
-        return logged_file(os.path.abspath(os.fsdecode(artifact.path)), text(os.fspath(folder)))
+        return logged_file(absolute(os.fsdecode(artifact.path)), text(os.fspath(folder)))
     except Unkept as error:
         raise UnfitValueError(str(error)) from error

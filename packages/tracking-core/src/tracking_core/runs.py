@@ -120,7 +120,7 @@ class Run:
     @property
     def on_its_way(self) -> bool:
         """Whether what is left of it is being delivered, without trouble."""
-        return not self.over and any(lane.on_its_way for lane in self._lanes)
+        return not (self.over or any(lane.in_trouble for lane in self._lanes))
 
     @property
     def count(self) -> int:

@@ -20,7 +20,7 @@ from tracking_core.config import plain_config
 from tracking_core.encoding import markdown
 from tracking_core.errors import StepError, TrackingError, let_through
 from tracking_core.faults import Fault, fault_of
-from tracking_core.files import Found, Unkept, files_of, in_words
+from tracking_core.files import Found, Unkept, absolute, files_of, in_words
 from tracking_core.plain import type_name
 from tracking_core.process import PartialState
 from tracking_core.records import (
@@ -201,7 +201,7 @@ class GeneralTracker:
         By default `log` gets a text with its place and size.
         """
         name = os.path.join("artifacts", artifact_path or "", os.path.basename(local_path))
-        file = LoggedFile(os.path.abspath(local_path))
+        file = LoggedFile(absolute(local_path))
         for one in self._files_of(name, file)[0]:
             self.log({name: f"{one.path} ({one.size} bytes)"}, step=None)
 
@@ -209,7 +209,7 @@ class GeneralTracker:
         self, local_dir: str | os.PathLike[str], artifact_path: str | None = None
     ) -> None:
         """Keep every file below a directory. By default each goes to `log_artifact`."""
-        file = LoggedFile(os.path.abspath(local_dir), directory=True)
+        file = LoggedFile(absolute(local_dir), directory=True)
         for one in self._files_of(base_name(local_dir), file)[0]:
             folder = os.path.join(artifact_path or "", os.path.dirname(one.inner))
             self.log_artifact(one.path, folder or None)

