@@ -45,12 +45,13 @@ def live_in_it(arguments: Mapping[str, Any]) -> tuple[Any, str]:
     )
     if _has_no_commit() and not _is_in_dvc():
         return _OnlyFiles(**arguments), no_commit  # DVC would begin with `dvc init`
-    before = [name for name in MADE_BY_DVC if os.path.lexists(os.path.join(root, name))]
+    before = list(MADE_BY_DVC)
     until = time.monotonic() + SECONDS_FOR_LOCKS
     while True:
         try:
-            # The first one begins with `dvc init`.
-            with nullcontext() if _is_in_dvc() else alone_in_it():
+            # The first one begins with `dvc init`, and what that makes is away while DVC saves a run.
+            with alone_in_it():
+                before = [one for one in MADE_BY_DVC if os.path.lexists(os.path.join(root, one))]
                 live = Live(**arguments)
             if not hasattr(live, "_dvc_file"):  # DVCLive takes DVC's own errors for a mishap
                 raise ValueError("what DVC has there can't be read; `dvc status` says more")

@@ -111,7 +111,7 @@ class Shown:
         with native.shadowed(
             live,
             make_summary=self._store_last_summary,
-            make_dvcyaml=lambda: self._careful(lambda: native.make_dvcyaml(live)),
+            make_dvcyaml=lambda: self._careful(self._make_dvcyaml),
             make_report=lambda: self._careful(self._make_report),
             save_dvc_exp=lambda: self._in_the_repository("DVC experiment", self._save_experiment),
             post_data_to_studio=self._studio.post,
@@ -124,13 +124,19 @@ class Shown:
             return  # DVC looks for its files from there, and would make others here
         is_new, self._is_new = self._is_new, False
         if is_new and self._live._dvcyaml:
-            native.make_dvcyaml(self._live)
+            self._make_dvcyaml()
         native.signal_step(self._live)
         self._make_report()
 
     def _store_last_summary(self) -> None:
         step = None if self._live._step is None else self._live.step
         native.store_summary(self._live, self._directory, step)
+
+    def _make_dvcyaml(self) -> None:
+        # DVC sets aside what is changed while it saves an experiment, and puts it back: what another
+        # run writes meanwhile would be in its way, and the changes would stay in git's stash.
+        with alone_in_it():
+            native.make_dvcyaml(self._live)
 
     def _make_report(self) -> None:
         began = time.monotonic()
