@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import pickle
 import subprocess
 import sys
 import threading
@@ -64,12 +65,39 @@ def last_words(body: str) -> tuple[str, int]:
         ("begin()\ntry: 1 / 0\nexcept Exception: os._exit(0)", "", 0),
         ("code = main(); sys.exit(code)", "finished", 0),
         ("code = main(7); sys.exit(code)", "failed", 7),
+        ("sys.exit(main(0))", "finished", 0),
+        ("sys.exit(main(7))", "failed", 7),
+        ("exit(main(7))", "failed", 7),
         ("main(); raise ValueError", "failed", 1),
         ("with tracking: begin(); raise SystemExit(8)", "failed", 8),
     ],
 )
 def test_what_ends_the_program_says_how_its_run_ended(body: str, status: str, code: int) -> None:
     assert last_words(body) == (status, code)
+
+
+LET_GO_WHILE_IT_STARTS = """
+from tracking_core import runs
+runs.SECONDS_TO_TELL = 0.1
+
+class Slow(Talking):
+    def start(self):
+        while not runs._exit.begun:
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.3)  # longer than it is waited for what the program says of the run
+
+def main():
+    mine = Tracking(Slow(), delivery="thread")
+    mine.init_trackers("p")
+    mine.log({"a": 1})
+    return 3
+
+sys.exit(main())
+"""
+
+
+def test_it_counts_however_long_the_library_takes_to_start() -> None:
+    assert last_words(LET_GO_WHILE_IT_STARTS) == ("failed", 3)
 
 
 def test_ctrl_c_has_killed_it() -> None:
@@ -157,53 +185,37 @@ class TestSysExitIsAsItWas:
         assert raised.value.code is code
         assert vars(raised.value) == {}
 
-    def test_only_while_there_is_a_run(self, tracking: Tracking, memory: MemoryTracker) -> None:
-        before = sys.exit, type(builtins.exit).__call__
-        beside = Tracking(memory, delivery="inline")
-        tracking.init_trackers("p")
-        assert sys.exit is not before[0]
-        assert (sys.exit.__name__, sys.exit.__doc__) == (before[0].__name__, before[0].__doc__)
-        beside.init_trackers("p")
-        tracking.end_training()
-        assert sys.exit is not before[0], "there is another one"
-        beside.end_training()
-        assert (sys.exit, type(builtins.exit).__call__) == before
+    def test_it_looks_the_same(self) -> None:
+        assert sys.exit is exits._exit
+        assert (sys.exit.__name__, sys.exit.__module__) == ("exit", "sys")
+        assert pickle.loads(pickle.dumps(sys.exit)) is sys.exit
+        assert "SystemExit" in str(sys.exit.__doc__)
 
     def test_what_others_put_in_its_place_stays(
         self, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original, codes = sys.exit, []
-        tracking.init_trackers("p")
-        ours = sys.exit
+        ours, codes = sys.exit, []
 
         def theirs(code: object = None) -> None:
             codes.append(code)
             ours(code)
 
         monkeypatch.setattr(sys, "exit", theirs)
-        tracking.end_training()
-        assert sys.exit is theirs
-        with pytest.raises(SystemExit):
-            sys.exit(3)
         tracking.init_trackers("p")
         assert sys.exit is theirs, "which calls ours"
+        with pytest.raises(SystemExit):
+            sys.exit(3)
         tracking.end_training()
-        monkeypatch.undo()
-        assert sys.exit is ours
-        exits.unwatch()
-        assert sys.exit is original and codes == [3]
+        assert sys.exit is theirs and codes == [3]
 
-    def test_a_library_that_puts_back_what_it_found_takes_nothing_from_it(
-        self, tracking: Tracking
+    def test_a_library_that_puts_back_the_first_one_takes_nothing_from_it(
+        self, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = sys.exit
+        ours: Any = sys.exit
+        monkeypatch.setattr(sys, "exit", ours.__wrapped__)
         tracking.init_trackers("p")
-        sys.exit = original
+        assert sys.exit is ours
         tracking.end_training()
-        tracking.init_trackers("p")
-        assert sys.exit is not original
-        tracking.end_training()
-        assert sys.exit is original
 
     def test_other_threads_may_leave(self, tracking: Tracking) -> None:
         tracking.init_trackers("p")

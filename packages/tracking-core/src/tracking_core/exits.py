@@ -1,8 +1,9 @@
 """How the program ends, and what that says of a run that nobody has ended.
 
 An error that nobody caught is known when the interpreter exits, but not the exit status:
-``sys.exit(3)`` leaves no trace. So while a run is open, `sys.exit` and the `exit` and `quit` of the
-module `site` are watched. They raise the same SystemExit as ever.
+``sys.exit(3)`` leaves no trace. So `sys.exit` and the `exit` and `quit` of the module `site` are
+replaced by ones that raise the same SystemExit as ever, and note it while a run is open. That is done
+when this is imported: in ``sys.exit(main())`` it is looked up before `main` begins a run.
 """
 
 from __future__ import annotations
@@ -63,19 +64,21 @@ def watch(sight: Callable[[], object]) -> None:
     """Begin to watch, or go on with it; `sight` is called at each exit, and its answer kept."""
     global _sight
     _sight = sight
+    _replace()  # once more: a library may have put back what it had found
+
+
+def unwatch() -> None:
+    """Note no exit any more."""
+    global _sight, _last
+    _sight = _last = None
+
+
+def _replace() -> None:
+    """Put ours in place of what was there at first; what others have put in front of ours stays."""
     for place, name, ours in _watched():
         original = getattr(place, name)
         if original is _originals.setdefault((place, name), original):
             setattr(place, name, functools.wraps(original)(ours))
-
-
-def unwatch() -> None:
-    """Put back what was there; what others have put in front of ours meanwhile stays."""
-    global _sight, _last
-    _sight = _last = None
-    for place, name, ours in _watched():
-        if getattr(place, name) is ours:
-            setattr(place, name, _originals.pop((place, name)))
 
 
 class _Note:
@@ -153,3 +156,6 @@ def _exit_of_a_child() -> SystemExit | None:
 def _is_success(code: object) -> bool:
     """Whether the interpreter exits with 0 then: what is no integer is printed, and it exits with 1."""
     return code is None or (isinstance(code, int) and code == 0)
+
+
+_replace()

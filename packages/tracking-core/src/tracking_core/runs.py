@@ -164,7 +164,8 @@ class Run:
     def _leave_slowly(self) -> None:
         speak_for(self._place)
         self._told.wait(SECONDS_TO_TELL)
-        self.sign_off("finished")
+        exits_now = _exit is not None and _exit.begun
+        self.sign_off(_status_at_the_end(self) if exits_now else "finished")
         while not (self.over or all(lane.done for lane in self._lanes)):
             self._told.clear()
             self._told.wait(SECONDS_BETWEEN_LOOKS)
@@ -233,23 +234,25 @@ class _Exit:
         self._seconds = seconds
         self._on_end = on_end
         self._caught_up: tuple[float, float] | None = None
-        self._begun = False
+        self._too_late = False
+        self.begun = False
 
     def go_first(self) -> None:
         # Once more, and not anew: what is registered while they are called never is.
-        if not self._begun:
+        if not self._too_late:
             atexit.register(self.end)
 
     def catch_up(self) -> None:
+        self.begun = True
         began = time.monotonic()
         deadline = began + self._seconds()
         for run in list(_open.values()):
             run.catch_up(max(0.0, deadline - time.monotonic()))
         self._caught_up = began, time.monotonic()
-        self._begun = True
+        self._too_late = True
 
     def end(self) -> None:
-        self._begun = True
+        self._too_late = True
         self._on_end()
         deadline = time.monotonic() + self._left()
         found = list(_open.values())
