@@ -124,7 +124,8 @@ def test_what_refuses_everything_buries_nothing_and_goes_on_when_it_is_over(quie
     gone.clear()
     assert tracking.flush(10)
     tracking.end_training()
-    assert tracker.values("n") == list(range(100)) and buried(tracking) == []
+    # One of them may have been the probe that it took first.
+    assert sorted(tracker.values("n")) == list(range(100)) and buried(tracking) == []
 
 
 def test_what_has_just_passed_blames_no_record(quiet: None) -> None:
