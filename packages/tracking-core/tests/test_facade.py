@@ -606,7 +606,7 @@ class TestTrackersThatAreNotInstalled:
                     runs._exit.end()  # as the interpreter does
         nowhere, *ends = map(str, [one.message for one in said])
         assert nowhere.startswith("this run is logged nowhere: none of the trackers")
-        assert all(end.startswith("this run was not logged to aim:") for end in ends)
+        assert all(end.startswith("this run was not logged to aim:") for end in ends), ends
         assert len(ends) == 2, "once for each run"
 
     def test_strict_makes_it_an_error_at_once(self, memory: MemoryTracker) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from tracking_core.delivery.refusals import Refusals
 from tracking_core.delivery.retry import Backoff
 from tracking_core.faults import Fault
@@ -16,6 +18,14 @@ def test_waits_double_up_to_a_minute_and_never_less_than_half() -> None:
         longest.next()  # days of an outage overflow nothing
     longest.reset()
     assert longest.next() == 0.5
+
+
+def test_the_training_draws_the_same_random_numbers() -> None:
+    random.seed(7)
+    first = random.random()
+    random.seed(7)
+    Backoff().next()
+    assert random.random() == first
 
 
 def test_a_refused_batch_is_split_until_one_record_is_left() -> None:

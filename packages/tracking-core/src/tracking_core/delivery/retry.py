@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import SystemRandom
 
 __all__ = ["Backoff"]
+
+# Not the module's own, which the training may have seeded: it has to draw the same numbers with us.
+_random = SystemRandom().random
 
 
 class Backoff:
@@ -21,7 +24,7 @@ class Backoff:
         self,
         first: float = 0.5,
         longest: float = 60.0,
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] = _random,
     ) -> None:
         self._first = first
         self._longest = longest
