@@ -29,6 +29,11 @@ def begin():
     tracking.init_trackers("p")
     tracking.log({"a": 1})
 
+def steps():
+    with tracking:
+        begin()
+        yield
+
 def main(code=0):
     mine = Tracking(Talking(), delivery="inline")
     mine.init_trackers("p")
@@ -69,6 +74,7 @@ def last_words(body: str) -> tuple[str, int]:
         ("sys.exit(main(7))", "failed", 7),
         ("exit(main(7))", "failed", 7),
         ("main(); raise ValueError", "failed", 1),
+        ("with contextlib.closing(steps()): next(steps())", "finished", 0),
         ("with tracking: begin(); raise SystemExit(8)", "failed", 8),
     ],
 )
@@ -128,6 +134,28 @@ leave()
 @pytest.mark.parametrize("body", [COROUTINE, CLEANING_UP, HELD_BY_ITS_OWN_FRAME])
 def test_an_exit_that_goes_a_long_way_counts(body: str) -> None:
     assert last_words(body) == ("failed", 3)
+
+
+JOB = """
+def job(error=None):
+    mine = Tracking(Talking(), delivery="thread")
+    mine.init_trackers("p")
+    mine.log({"a": 1})
+    if error: raise error
+
+def framework(*errors):
+    try:
+        for error in errors: job(error)
+        raise ValueError("one of the jobs, which may be another")
+    except Exception:
+        sys.exit(1)
+
+"""
+
+
+@pytest.mark.parametrize("error, status", [("None", "finished"), ("ValueError()", "failed")])
+def test_the_error_of_another_job_is_not_its_own(error: str, status: str) -> None:
+    assert last_words(f"{JOB}framework({error})") == (status, 1)
 
 
 CAUGHT = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -68,6 +70,38 @@ def test_endless_keys_do_not_warn_endlessly() -> None:
 def test_a_warning_that_is_an_error_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING, logger="tracking"):
         warnings.simplefilter("error")
+        say("something")
+    assert caplog.messages == ["something"]
+
+
+CLOSED = """
+import sys
+from tracking_core import Tracking
+from tracking_core.testing import MemoryTracker
+memory = MemoryTracker()
+tracking = Tracking(memory, delivery="inline")
+tracking.init_trackers("p", config={"a": 1})
+sys.stderr.close()
+tracking.log({"loss": 1.0, "bad": object()})
+tracking.end_training()
+print(memory.values("loss"), memory.calls[-1])
+"""
+
+
+def test_a_stderr_that_is_closed_costs_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", CLOSED], stdout=subprocess.PIPE, text=True)
+    assert (done.stdout, done.returncode) == ("[1.0] finish\n", 0)
+
+
+def test_a_hook_for_warnings_that_raises_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", raises)
         say("something")
     assert caplog.messages == ["something"]
 

@@ -96,9 +96,10 @@ def _numbers_in_array(data: Any) -> Any:
             return None  # pandas holds whole numbers with gaps in such
         if part.dtype.kind not in "buif":
             raise UnfitValueError(f"Histogram can't take an array of {part.dtype}")
-        kept = part.compressed() if is_a("numpy.ma", "MaskedArray", part) else part
         with imported_numpy().errstate(all="ignore"):  # longdouble may be beyond it
-            flat.append(kept.ravel().astype("float64", copy=False))
+            numbers = part.ravel().astype("float64", copy=False)
+        masked = is_a("numpy.ma", "MaskedArray", numbers)
+        flat.append(numbers.filled(math.nan) if masked else numbers)
     return flat[0] if len(flat) == 1 else imported_numpy().concatenate(flat)
 
 

@@ -188,6 +188,8 @@ def _was_given(caller: FrameType, called: FrameType) -> bool:
 
 def _was_set(error: BaseException, trace: TracebackType) -> bool:
     """Whether `error` came up between two instructions of its innermost frame."""
+    if trace.tb_frame.f_globals.get("__name__") == "tracking_core.exits":
+        return False  # `sys.exit()`
     code, at = trace.tb_frame.f_code.co_code, trace.tb_lasti
     if at < 0 and code and sys.version_info < (3, 11):
         return True  # before the first instruction, where Python 3.10 looks too

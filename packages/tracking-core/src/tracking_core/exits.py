@@ -18,13 +18,22 @@ from typing import Any
 
 from tracking_core.records import Status
 
-__all__ = ["error_of_the_end", "error_of_the_task", "status_of", "unwatch", "watch"]
+__all__ = [
+    "error_of_the_end",
+    "error_of_the_task",
+    "sight_at_an_error",
+    "status_of",
+    "unwatch",
+    "watch",
+]
 
 
 def status_of(error: BaseException | None) -> Status:
     """How a run ended that `error` brought to its end; None: nothing did."""
     if error is None or (isinstance(error, SystemExit) and _is_success(error.code)):
         return "finished"
+    if isinstance(error, GeneratorExit):
+        return "finished"  # a loop that had enough of a generator
     return "killed" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
@@ -49,6 +58,13 @@ def error_of_the_end(counted: Callable[[object], object]) -> BaseException | Non
     if uncaught is None and noted is not None and noted.state == "raised" and counted(noted.sight):
         return SystemExit(noted.code)
     return uncaught
+
+
+def sight_at_an_error() -> object:
+    """What `watch` was given when the program asked for its exit because of an error; else None."""
+    noted = _last
+    asked = noted is not None and noted.handling and noted.state != "caught"
+    return noted.sight if noted is not None and asked else None
 
 
 def error_of_the_task() -> BaseException | None:
@@ -86,12 +102,14 @@ class _Note:
 
     Attributes:
         state: ``"raised"``; ``"final"`` once it has left the program; ``"caught"``.
+        handling: whether it was asked for while an error was handled, as frameworks do.
     """
 
     def __init__(self, code: object, sight: object) -> None:
         self.code = code
         self.sight = sight
         self.state = "raised"
+        self.handling = sys.exc_info()[1] is not None
 
 
 class _Call:
@@ -107,7 +125,8 @@ class _Call:
         return function(*arguments)
 
     def __del__(self) -> None:
-        if self._note is not None:
+        # A collection of garbage in another thread tells nothing.
+        if self._note is not None and threading.get_ident() == threading.main_thread().ident:
             # Where nobody is left who could go on, it has left the outermost frame.
             self._note.state = "caught" if _has_a_caller() else "final"
 

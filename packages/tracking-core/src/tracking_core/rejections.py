@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import NamedTuple
 
-from tracking_core.errors import TrackingWarning
+from tracking_core.errors import TrackingWarning, let_through
 from tracking_core.redaction import redacted
 
 __all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "tell", "users_line"]
@@ -110,8 +110,16 @@ def say(message: str) -> None:
             warnings.warn(message, TrackingWarning, stacklevel=_frames_of_ours())
         else:
             warnings.warn_explicit(message, TrackingWarning, place.file, place.line)
-    except TrackingWarning:
+    except BaseException as error:  # a warning that is an error; stderr is closed; a hook raises
+        let_through(error)
+        _note(message)
+
+
+def _note(message: str) -> None:
+    try:
         logger.warning(message)
+    except BaseException as error:  # it may be on the same stderr
+        let_through(error)
 
 
 def tell(message: str) -> None:

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from tracking_core import exits
 from tracking_core.aside import Aside
@@ -73,7 +74,7 @@ class Run:
         """What keeps it open."""
         hold = Hold()
         _open[id(self)] = self
-        exits.watch(_counts)
+        exits.watch(_look)
         self._hold = weakref.ref(hold, self._on_let_go)
         return hold
 
@@ -272,13 +273,29 @@ class _Exit:
 
 def _status_at_the_end(run: Run) -> Status:
     def counted(sight: object) -> bool:
-        return not isinstance(sight, dict) or sight.get(id(run)) == run.count
+        seen = _seen_of(run, sight)
+        return seen is None or seen.records == run.count
 
+    # What a framework has caught would still hold the run that it came from.
+    before = _seen_of(run, exits.sight_at_an_error())
+    if before is not None and before.let_go:
+        return "finished"
     return exits.status_of(exits.error_of_the_end(counted))
 
 
-def _counts() -> dict[int, int]:
-    return {key: run.count for key, run in list(_open.items())}
+class _Seen(NamedTuple):
+    """A run as it was when the program asked for its exit."""
+
+    records: int
+    let_go: bool
+
+
+def _look() -> dict[int, _Seen]:
+    return {key: _Seen(run.count, run.let_go) for key, run in list(_open.items())}
+
+
+def _seen_of(run: Run, sight: object) -> _Seen | None:
+    return sight.get(id(run)) if isinstance(sight, dict) else None
 
 
 def _is_task() -> bool:

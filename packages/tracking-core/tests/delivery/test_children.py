@@ -139,3 +139,55 @@ def test_the_tasks_of_joblib(lane: str, tmp_path: Path) -> None:
     pytest.importorskip("joblib", reason="joblib is not installed here")
     body = "import joblib\njoblib.Parallel(2)(joblib.delayed(train)(number) for number in range(4))"
     assert outcome(lane, tmp_path, body, count=4) == [FINISHED] * 4
+
+
+FORKED_AT_AN_IMPORT = """
+import os, pathlib, sys, threading
+sys.path[:0] = [{here!r}, {folder!r}]
+from tracking_core import Tracking, register_tracker_class
+from ledger_trackers import LedgerTracker
+
+class Importing(LedgerTracker):
+    name = "importing"
+    def start(self):
+        import a_library
+        super().start()
+
+register_tracker_class(Importing)
+tracking = Tracking("importing", delivery="thread")
+tracking.init_trackers("p", init_kwargs={{"importing": {{"ledger": {ledger!r}}}}})
+pause = threading.Event()
+while "a_library" not in sys.modules:
+    pause.wait(0.01)
+threading.Timer(0.3, pathlib.Path({folder!r}, "go").touch).start()
+child = os.fork()
+if not child:
+    import a_library
+    os._exit(0)
+print(os.waitpid(child, 0)[1], flush=True)
+tracking.log({{"n": 1}})
+tracking.end_training()
+"""
+
+A_LIBRARY = """
+import pathlib, threading
+while not pathlib.Path(__file__).with_name("go").exists():
+    threading.Event().wait(0.01)
+"""
+
+
+def test_one_forked_while_a_thread_imports_a_library_can_import_it_too(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "a_library.py").write_text(A_LIBRARY)
+    here = str(Path(__file__).parent)
+    program = FORKED_AT_AN_IMPORT.format(here=here, folder=str(tmp_path), ledger=str(ledger))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": PATH},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.returncode) == ("0\n", 0)
+    assert ledger.numbers == [1] and ledger.ends == ["finished"]

@@ -23,6 +23,7 @@ import msgspec
 
 from tracking_core.codec import Blob, encode, encode_plain, is_plain, travels
 from tracking_core.delivery.copies import Copies
+from tracking_core.delivery.imports import awaited_by_forks
 from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.delivery.notes import (
     Manifest,
@@ -438,7 +439,8 @@ class JournaledLanes:
     def _begin(self, name: str, worker: Worker) -> None:
         def work() -> None:
             speak_for(self._place)
-            worker.run()
+            with awaited_by_forks():
+                worker.run()
 
         thread = threading.Thread(target=work, name=f"tracking-{name}", daemon=True)
         thread.start()
@@ -642,8 +644,9 @@ def _import_what_no_exit_can_import() -> None:
 
     A library that needs them may still be about to be imported by its worker then.
     """
-    importlib.import_module("concurrent.futures.thread")
-    with contextlib.suppress(ImportError):  # a Python without semaphores
+    # A Python may have no semaphores, and the run may begin when it is too late.
+    with contextlib.suppress(ImportError, RuntimeError):
+        importlib.import_module("concurrent.futures.thread")
         importlib.import_module("concurrent.futures.process")
 
 
