@@ -21,6 +21,7 @@ from tracking_core.records import Status
 __all__ = [
     "error_of_the_end",
     "error_of_the_task",
+    "have_pools_let_go",
     "sight_at_an_error",
     "status_of",
     "unwatch",
@@ -74,6 +75,27 @@ def error_of_the_task() -> BaseException | None:
     """
     error = sys.exc_info()[1]
     return error if error is not None and error.__traceback__ is None else None
+
+
+def have_pools_let_go() -> None:
+    """In a worker of `multiprocessing.Pool`: have a task that raises let go of its run at once.
+
+    ``ProcessPoolExecutor`` does that itself. A pool lets go when its parent has the error, which may
+    end the worker then; so do both in Python 3.10, which keeps a traceback beside its error.
+    """
+    pool: Any = sys.modules.get("multiprocessing.pool")
+    sent: Any = getattr(pool, "ExceptionWithTraceback", None)
+    if sent is None or hasattr(sent, "lets_go"):
+        return
+
+    class ExceptionWithTraceback(sent):  # type: ignore[misc]  # it is looked up
+        lets_go = True
+
+        def __init__(self, exc: BaseException, tb: object) -> None:
+            super().__init__(exc, tb)
+            exc.__traceback__ = None
+
+    pool.ExceptionWithTraceback = ExceptionWithTraceback
 
 
 def watch(sight: Callable[[], object]) -> None:

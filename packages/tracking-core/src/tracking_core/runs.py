@@ -75,6 +75,8 @@ class Run:
         hold = Hold()
         _open[id(self)] = self
         exits.watch(_look)
+        if _is_child_of_multiprocessing():
+            exits.have_pools_let_go()
         self._hold = weakref.ref(hold, self._on_let_go)
         return hold
 

@@ -48,6 +48,12 @@ def train_in_a_cycle(number):
     del trainer
     gc.collect()
 
+def train_and_raise(number):
+    tracking = begin(number)
+    for row in range(20):
+        tracking.log({{"n": row}}, step=row)
+    raise ValueError("oh no")
+
 def train_and_fail(number):
     train_and_keep(number)
     raise ValueError("oh no")
@@ -125,6 +131,30 @@ POOLS = {
 @pytest.mark.parametrize("pool", POOLS)
 def test_the_tasks_of_a_pool(lane: str, tmp_path: Path, pool: str) -> None:
     assert outcome(lane, tmp_path, POOLS[pool], count=4) == [FINISHED] * 4
+
+
+POOLS_WHOSE_TASKS_FAIL = {
+    "pool": "with context.Pool(2) as pool:\n"
+    "    results = [pool.apply_async(train_and_raise, (number,)) for number in range(4)]\n"
+    "    errors = [None] * 4\n"
+    "    for number, result in enumerate(results):\n"
+    "        try: result.get()\n"
+    "        except ValueError as error: errors[number] = error",
+    "executor": "with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:\n"
+    "    results = [pool.submit(train_and_raise, number) for number in range(4)]\n"
+    "errors = [result.exception() for result in results]",
+}
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Python 3.10 lets go of the task when its error was sent"
+)
+@EVERY_LANE
+@pytest.mark.parametrize("pool", POOLS_WHOSE_TASKS_FAIL)
+def test_the_tasks_of_a_pool_that_raise(lane: str, tmp_path: Path, pool: str) -> None:
+    said = "\nassert all('train_and_raise' in str(error.__cause__) for error in errors), errors"
+    body = POOLS_WHOSE_TASKS_FAIL[pool] + said
+    assert outcome(lane, tmp_path, body, count=4) == [(ROWS, ["failed"])] * 4
 
 
 @EVERY_LANE
