@@ -247,7 +247,8 @@ SECTIONS = [
             Case("floats", lambda: Audio(numpy.array([-1, 0.5, 1]), 8000), "times 32767", ([[-32767, 16384, 32767]], 8000)),
             Case("floats with an overshoot of up to a tenth", lambda: Audio(numpy.array([-1.05, 1.05]), 8000), "clipped", ([[-32767, 32767]], 8000)),
             Case("floats beyond that", lambda: Audio(numpy.array([-2, 2.0]), 8000), "clipped", ([[-32767, 32767]], 8000), "its samples were clipped to -1..1"),
-            Case("NaN", lambda: Audio(numpy.array([0.5, numpy.nan]), 8000), "silence", ([[16384, 0]], 8000), "what is NaN in it is silence"),
+            Case("NaN", lambda: Audio(numpy.array([0.5, numpy.nan]), 8000), "silence", ([[16384, 0]], 8000), "what is NaN or masked in it is silence"),
+            Case("masked elements", lambda: Audio(numpy.ma.array([16384, 5], mask=[0, 1], dtype="int16"), 8000), "silence", ([[16384, 0]], 8000), "what is NaN or masked in it is silence"),
             Case("8-bit integers", lambda: Audio(numpy.array([-128, 0, 127], "int8"), 8000), "times 256", ([[-32768, 0, 32512]], 8000)),
             Case("bytes", lambda: Audio(numpy.array([0, 128, 255], "uint8"), 8000), "less 128, times 256", ([[-32768, 0, 32512]], 8000)),
             Case("other unsigned integers", lambda: Audio(numpy.array([0, 32768, 65535], "uint16"), 8000), "less the middle of their range", ([[-32768, 0, 32767]], 8000)),
@@ -266,6 +267,7 @@ SECTIONS = [
         [
             Case("an array or tensor of any numbers and shape, a sequence of numbers, lists of these", lambda: Histogram([[1, 2], [3]]), "counted in `bins` bins of one width", (1.0, 3.0, 3.0, 0, True)),
             Case("NaN, infinities, None and what is missing", lambda: Histogram([1.0, numpy.nan, None, 2.0]), "counted apart", (1.0, 2.0, 2.0, 2, True)),
+            Case("masked elements", lambda: Histogram(numpy.ma.array([1, 9, 2], mask=[0, 1, 0])), "counted apart", (1.0, 2.0, 2.0, 1, True)),
             Case("numbers that are equal, or nearly", lambda: Histogram([1.0, 1.0 + 2**-52], bins=64), "bins around them, as wide as floats allow", (1.0, 1.0 + 2**-52, 2.0, 0, True)),
             Case("numbers up to the largest float", lambda: Histogram(row(-1.7e308, 1.7e308)), "bins; a sum that no float holds is the largest float", (-1.7e308, 1.7e308, 2.0, 0, True)),
             Case("`counts` and `edges`, or what `numpy.histogram` gives", lambda: Histogram(numpy.histogram([1, 2, 4], 3)), "as they are", (1.0, 4.0, 3.0, 0, True)),

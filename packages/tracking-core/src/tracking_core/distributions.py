@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tracking_core.errors import UnfitValueError
-from tracking_core.foreign import array_of, imported_numpy, is_a
+from tracking_core.foreign import array_of, imported_numpy, without_mask
 from tracking_core.plain import plain_value, type_name
 from tracking_core.records import LoggedHistogram
 from tracking_core.values import Histogram
@@ -97,9 +97,7 @@ def _numbers_in_array(data: Any) -> Any:
         if part.dtype.kind not in "buif":
             raise UnfitValueError(f"Histogram can't take an array of {part.dtype}")
         with imported_numpy().errstate(all="ignore"):  # longdouble may be beyond it
-            numbers = part.ravel().astype("float64", copy=False)
-        masked = is_a("numpy.ma", "MaskedArray", numbers)
-        flat.append(numbers.filled(math.nan) if masked else numbers)
+            flat.append(without_mask(part.ravel().astype("float64", copy=False), math.nan))
     return flat[0] if len(flat) == 1 else imported_numpy().concatenate(flat)
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tracking_core.errors import UnfitValueError
-from tracking_core.foreign import array_of, imported_numpy, without_mask
+from tracking_core.foreign import array_of, imported_numpy, is_a, without_mask
 from tracking_core.plain import type_name
 from tracking_core.records import LoggedAudio
 from tracking_core.values import Audio
@@ -19,7 +19,7 @@ LARGEST_SIZE = 2**32 - 2**10  # bytes in a WAV file, and in a second of it
 MOST_CHANNELS = 2**15 - 1
 
 CLIPPED = "its samples were clipped to -1..1, where some are far beyond: scale them to -1..1"
-SILENT = "what is NaN in it is silence"
+SILENT = "what is NaN or masked in it is silence"
 
 
 def sound_of(audio: Audio, caption: str | None, notes: list[str]) -> LoggedAudio:
@@ -77,9 +77,11 @@ def _sixteen_bits(samples: Any, notes: list[str]) -> Any:
     if kind not in "buif":
         raise UnfitValueError(f"an array of {samples.dtype} holds no samples")
     middle = 2 ** (8 * size - 1) if kind == "u" else 0
-    samples = without_mask(samples, middle)
     if kind == "f":
-        return _of_floats(samples, notes)
+        return _of_floats(without_mask(samples, math.nan), notes)
+    if is_a("numpy.ma", "MaskedArray", samples) and samples.mask.any():
+        notes.append(SILENT)
+    samples = without_mask(samples, middle)
     if kind == "b":
         return imported_numpy().multiply(samples, FULL, dtype="<i2")
     if size == 1:
