@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import contextlib
 import ctypes
 import gc
 import itertools
 import os
+import queue
 import signal
 import sys
 import threading
@@ -155,6 +158,33 @@ def test_nothing_that_a_value_raises_comes_out(delivery: Any, error: Any) -> Non
     assert memory.values("good") == [1] * 6 * len(bombs)
     assert memory.status == "finished"
     assert tracking.rejected
+
+
+def cancelled() -> asyncio.Future[float]:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    future.cancel()
+    loop.close()
+    return future
+
+
+@pytest.mark.parametrize(
+    "wordless", [queue.SimpleQueue().get_nowait, sys.exit, builtins.exit, cancelled().result]
+)
+def test_nor_what_a_module_in_c_raises_without_a_word(
+    memory: MemoryTracker, monkeypatch: pytest.MonkeyPatch, wordless: Callable[[], float]
+) -> None:
+    class Value:
+        def __float__(self) -> float:
+            return wordless()
+
+    monkeypatch.setattr(sys, "stdin", None)  # which `exit` closes
+    tracking = Tracking(memory, delivery="inline")
+    tracking.init_trackers("p", config={"bad": Value()})
+    tracking.log({"bad": Value(), "good": 1}, step=0)
+    tracking.end_training()
+    assert memory.values("good") == [1]
+    assert [rejection.key for rejection in tracking.rejected] == ["bad"]
 
 
 # --- what is the program's ---

@@ -199,11 +199,15 @@ def _was_set(error: BaseException, trace: TracebackType) -> bool:
     if instruction in _NEVER_RAISE:
         return True
     raised = instruction.startswith(("RAISE", "RERAISE"))
-    # The interpreter itself raises these without a word.
-    wordless = issubclass(type(error), (MemoryError, StopIteration, StopAsyncIteration))
+    # The interpreter itself raises these without a word, and so do modules in C: nobody sets theirs.
+    kind = type(error)
+    wordless = issubclass(kind, (MemoryError, StopIteration, StopAsyncIteration))
+    wordless = wordless or type.__getattribute__(kind, "__module__") in _WORDLESS
     arguments = BaseException.__dict__["args"].__get__(error)  # past what its class may define
     return not (raised or wordless or arguments)
 
+
+_WORDLESS = frozenset({"_queue", "asyncio.exceptions"})
 
 # What comes up there was waiting for the interpreter to look.
 _NEVER_RAISE = frozenset(
