@@ -77,7 +77,7 @@ def begin(tracking: Tracking, ledger: Ledger) -> None:
 def test_at_any_line(lane: str, ledger: Ledger, tmp_path: Path) -> None:
     tracking = Tracking("ledger", delivery=lane)  # type: ignore[arg-type]  # it is one of them
     before = Means()
-    at, again, pace = 0, 0, 1 if LONG or lane == "inline" else 3
+    at, again, pace = 0, 0, 1 if LONG else 2 if lane == "inline" else 6
     while True:
         at += pace
         interrupt = InterruptsAt(at)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from ledger_judge import Ledger, Victim, is_gone, started, wait_for
+from ledger_judge import LONG, Ledger, Victim, is_gone, started, wait_for
 
 from tracking_core import Tracking, register_tracker_class, runs
 from tracking_core.testing import MemoryTracker
@@ -272,7 +272,7 @@ def role(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
 @pytest.mark.usefixtures("soon")
-@pytest.mark.parametrize(("action", "pace"), [(use, 3), (end, 5)])
+@pytest.mark.parametrize(("action", "pace"), [(use, 3 if LONG else 11), (end, 5 if LONG else 11)])
 def test_it_may_be_collected_at_any_line_of_another_run_s(
     role: str, action: Callable[[Tracking], None], pace: int, opened: Opened
 ) -> None:
