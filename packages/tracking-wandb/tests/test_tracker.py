@@ -77,6 +77,7 @@ class TestManners:
     ) -> None:
         script = """if True:
             import logging, os, sys, threading
+            import tracking_core  # which puts its own sys.exit in place, that raises the same
             logging.basicConfig(level=logging.INFO)
             def state():
                 return (dict(os.environ), sys.excepthook, sys.exit, sys.stdout.write,
