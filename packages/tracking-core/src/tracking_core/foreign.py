@@ -45,11 +45,16 @@ def imported_numpy() -> Any:
     return sys.modules["numpy"]
 
 
+def is_masked(array: Any) -> bool:
+    """Whether anything in `array` is masked."""
+    return is_a("numpy.ma", "MaskedArray", array) and bool(array.mask.any())
+
+
 def without_mask(array: Any, fill: Any) -> Any:
     """`array` with `fill` in the place of what is masked; itself if nothing is."""
     if not is_a("numpy.ma", "MaskedArray", array):
         return array
-    return array.filled(fill) if array.mask.any() else array.data
+    return array.filled(fill) if is_masked(array) else array.data
 
 
 def _of_tensor(tensor: Any) -> Any:

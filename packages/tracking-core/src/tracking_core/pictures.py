@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 from tracking_core.errors import UnfitValueError
-from tracking_core.foreign import array_of, imported_numpy, is_a, without_mask
+from tracking_core.foreign import array_of, imported_numpy, is_a, is_masked, without_mask
 from tracking_core.plain import text_of, type_name
 from tracking_core.records import LoggedImage, LoggedVideo
 from tracking_core.values import Image, Layout, Video
@@ -286,10 +286,9 @@ def _eight_bits(array: Any, notes: list[str]) -> Any:
     if kind not in "buif":
         remedies = {"c": ": give its abs(), real or imag", "O": ": give numbers of one type"}
         raise UnfitValueError(f"an array of {array.dtype} holds no pixels{remedies.get(kind, '')}")
-    if is_a("numpy.ma", "MaskedArray", array):
-        if array.mask.any():
-            notes.append(MASKED)
-        array = without_mask(array, math.nan if kind == "f" else 0)
+    if is_masked(array):
+        notes.append(MASKED)
+    array = without_mask(array, math.nan if kind == "f" else 0)
     if kind == "b":
         return imported_numpy().multiply(array, 255, dtype="uint8")
     if kind == "f":

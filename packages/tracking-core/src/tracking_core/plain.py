@@ -11,7 +11,7 @@ import types
 from typing import Any, Final
 
 from tracking_core.errors import UnfitValueError, let_through
-from tracking_core.foreign import array_of, imported_numpy, is_a
+from tracking_core.foreign import array_of, imported_numpy, is_masked
 
 __all__ = ["NOT_PLAIN", "plain_value", "reason_of", "text", "text_of", "type_name"]
 
@@ -128,7 +128,7 @@ def _of_array(value: Any) -> object:
     if type(value).__module__ not in _SCALARS:
         if hasattr(value, "columns"):
             return NOT_PLAIN  # a dataframe of one cell
-        if is_a("numpy.ma", "MaskedArray", value) and value.mask.any():
+        if is_masked(value):
             return None
     item = value.item()
     if type(item) is float:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tracking_core.errors import UnfitValueError
-from tracking_core.foreign import array_of, imported_numpy, is_a, without_mask
+from tracking_core.foreign import array_of, imported_numpy, is_masked, without_mask
 from tracking_core.plain import type_name
 from tracking_core.records import LoggedAudio
 from tracking_core.values import Audio
@@ -79,7 +79,7 @@ def _sixteen_bits(samples: Any, notes: list[str]) -> Any:
     middle = 2 ** (8 * size - 1) if kind == "u" else 0
     if kind == "f":
         return _of_floats(without_mask(samples, math.nan), notes)
-    if is_a("numpy.ma", "MaskedArray", samples) and samples.mask.any():
+    if is_masked(samples):
         notes.append(SILENT)
     samples = without_mask(samples, middle)
     if kind == "b":
