@@ -43,7 +43,7 @@ from tracking_core.journal import Blobs, Cursor, Durability, Writer
 from tracking_core.plain import type_name
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
 from tracking_core.redaction import redacted
-from tracking_core.rejections import Place, Rejection, Rejections, say, speak_for, tell, users_line
+from tracking_core.rejections import Place, Rejection, Rejections, say, speak_for, tell
 from tracking_core.tracker import GeneralTracker, NullTracker, RecordTracker
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class JournaledLanes:
         members: the trackers.
         rejections: where values that can't be kept are counted.
         durability: as `Tracking` was given it.
-        place: the user's line that all this belongs to; without it, the one that led here.
+        place: the user's line that all this belongs to.
         on_start: called when a tracker that lives in this process has started.
 
     Raises:
@@ -182,9 +182,9 @@ class JournaledLanes:
         run_id: str,
         members: Sequence[Member],
         rejections: Rejections,
-        durability: Durability = "process",
-        place: Place | None = None,
-        on_start: Callable[[], None] = lambda: None,
+        durability: Durability,
+        place: Place,
+        on_start: Callable[[], None],
     ) -> None:
         self._members = members
         self._on_start = on_start
@@ -197,7 +197,7 @@ class JournaledLanes:
         self._workers: dict[str, Worker] = {}
         self._threads: list[threading.Thread] = []
         self._supervisor: Supervisor | None = None
-        self._place = place or users_line()
+        self._place = place
         self._watch = Watch(self.status, self._trouble, self._remarks, self._place)
         self._signed_off = False
         try:
@@ -611,27 +611,17 @@ class JournaledLanes:
             tries += 1
             return member.tracker if member.given or tries == 1 else member.spec.build()
 
-        said = False
-
-        def live() -> bool:
-            # Asked again and again once the tracker has started.
-            nonlocal said
-            if not said and worker.started.is_set():
-                said = True
-                self._on_start()
-            return True
-
-        worker = Worker(
+        return Worker(
             self.directory,
             member.spec.name,
             build,
-            live=live,
+            live=lambda: True,
+            on_start=self._on_start,
             in_memory=self._writer.waiting,
             policy=THREAD_POLICY,
             originals=True,
             training_pid=os.getpid(),
         )
-        return worker
 
 
 def _is_behind(worker: Worker, target: int) -> bool:

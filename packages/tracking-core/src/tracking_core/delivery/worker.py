@@ -81,6 +81,7 @@ class Worker:
         name: the tracker's name in this run; names cursor, dead letters and note.
         build: makes the tracker; called in the worker's thread, again if `start` raised.
         live: whether the writer may still append.
+        on_start: called in the worker's thread when the tracker has started.
         in_memory: records that the writer could not put on disk yet.
         policy: see `Policy`.
         orphan_status: how the native run ends if the writer died without saying.
@@ -99,6 +100,7 @@ class Worker:
         build: Callable[[], GeneralTracker],
         *,
         live: Callable[[], bool],
+        on_start: Callable[[], None] = lambda: None,
         in_memory: Callable[[], Sequence[tuple[int, bytes]]] = tuple,
         policy: Policy = PATIENT,
         orphan_status: Status = "killed",
@@ -113,6 +115,7 @@ class Worker:
         self._tracker: GeneralTracker | None = None
         self._build = build
         self._live = live
+        self._on_start = on_start
         self._in_memory = in_memory
         self._policy = policy
         self._orphan_status = orphan_status
@@ -257,6 +260,7 @@ class Worker:
                 self._works()
                 self._note(now=True)
                 self.started.set()
+                self._on_start()
                 return True
         return False
 
