@@ -100,6 +100,8 @@ def test_foreign_bytes_are_a_damaged_journal_and_nothing_else(data: bytes) -> No
         b"\x82\xa4type\xa3log\xa6values\x81\xa1a" + b"\x91" * 100_000,
         b"\x82\xa4type\xa3log\xa6values\x81\xa1a\xc7\x01\x05x",
         b"\x81\xa4type\xa6strange",
+        b"\x83\xa4type\xa3log\xa6values\x81\xa1a\x81\x80\xc0\xa8position\x00",
+        b"\x83\xa4type\xa3log\xa6values\x81\xa1a\x81\x91\x80\xc0\xa8position\x00",
     ],
 )
 def test_huge_sizes_and_depths_are_refused_without_using_memory(data: bytes) -> None:

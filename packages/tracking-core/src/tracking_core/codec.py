@@ -49,7 +49,7 @@ def decode(data: bytes) -> Record | Blob:
     """
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise DamagedJournal(f"these bytes are no record: {error}") from error
 
 
