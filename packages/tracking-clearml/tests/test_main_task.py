@@ -34,6 +34,10 @@ parser.add_argument("--lr", default=0.5)
 directory, delivery, mine = sys.argv[1:4]
 sys.argv = sys.argv[:1]
 
+# Its reporting process is told of a loss, and then never ends, if another thread says something in
+# the moment in which it is forked; ClearML's own thread that looks for a repository does.
+Task._Task__detect_repo_async = False
+
 def begin_mine():
     task = Task.init("theirs", "theirs")
     parser.parse_args()
