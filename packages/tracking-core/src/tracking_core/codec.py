@@ -23,9 +23,15 @@ PLAIN_TYPES = frozenset({float, int, bool, str, type(None)})
 
 
 class Blob(msgspec.Struct, frozen=True, tag="blob"):
-    """Stands in the journal for a record that is kept in a file of its own, because it is large."""
+    """Stands in the journal for a record that is kept in a file of its own, because it is large.
+
+    Attributes:
+        digest: the SHA-256 of its bytes, in hex.
+        size: how many there are; the first versions did not say.
+    """
 
     digest: str
+    size: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -109,7 +109,7 @@ def run_of(
     for record in rows(3) if records is None else records:
         payload = record if isinstance(record, bytes) else encode(record)
         if len(payload) > 256 * 1024:
-            payload = encode(Blob(Blobs(writer.directory).put(payload)))
+            payload = encode(Blob(Blobs(writer.directory).put(payload), len(payload)))
         writer.append(payload)
     if ended:
         writer.append(encode(End("finished", 2.0)))

@@ -307,10 +307,15 @@ def recovered(run_dir: Path) -> dict[str, TrackerStatus] | Exception:
         except BaseException as error:
             result.append(error)
 
+    before = set(threading.enumerate())
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECONDS)
     assert result, f"recover did not come back within {SECONDS} s"
+    for left in set(threading.enumerate()) - before:
+        # On a machine with much to do it does not wait for a worker, which then writes its last note.
+        left.join(SECONDS)
+        assert not left.is_alive(), f"recover left {left} at work"
     return result[0]  # type: ignore[no-any-return]  # one of the two
 
 

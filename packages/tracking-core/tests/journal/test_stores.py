@@ -14,6 +14,7 @@ import pytest
 
 from tracking_core.errors import DamagedJournal, JournalError
 from tracking_core.journal import Blobs, DeadLetters, DrainLock, Writer
+from tracking_core.journal.files import Files
 
 from .faulty import in_child
 
@@ -76,6 +77,21 @@ def test_a_blob_that_was_enlarged_is_damaged_and_fills_no_memory(directory: Path
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024
     large = os.urandom(2**20) * 17
     assert blobs.get(blobs.put(large)) == large
+
+
+def test_a_blob_with_another_number_of_bytes_is_not_read_at_all(directory: Path) -> None:
+    def pread(fd: int, size: int, at: int) -> bytes:
+        raise AssertionError("8 GiB would be read, which takes half a minute")
+
+    class Unread(Files): ...
+
+    Unread.pread = staticmethod(pread)
+    value = b"value"
+    digest = Blobs(directory).put(value)
+    assert Blobs(directory).get(digest, len(value)) == value
+    os.truncate(Blobs(directory).path(digest), 2**33)
+    with pytest.raises(DamagedJournal, match=digest):
+        Blobs(directory, files=Unread()).get(digest, len(value))
 
 
 @pytest.mark.parametrize("trap", ["link", "pipe"])

@@ -314,7 +314,7 @@ class JournaledLanes:
 
     def _kept_apart(self, payload: bytes) -> bytes:
         try:
-            return encode(Blob(self._blobs.put(payload)))
+            return encode(Blob(self._blobs.put(payload), len(payload)))
         except (OSError, JournalError) as error:
             let_through(error)
             return payload  # a full disk: it waits in memory with the others

@@ -545,7 +545,7 @@ class Worker:
         payload = entry.payload
         record = decode(payload)
         if isinstance(record, Blob):
-            payload = self._blobs.get(record.digest)
+            payload = self._blobs.get(record.digest, record.size)
             record = decode(payload)
         if isinstance(record, Blob):
             raise TrackingError("a blob that stands for a blob")

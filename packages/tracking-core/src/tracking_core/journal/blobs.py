@@ -52,7 +52,7 @@ class Blobs:
             raise JournalError(f"a value of {len(data)} bytes: {LARGEST} can be stored at most")
         digest = hashlib.sha256(data).hexdigest()
         with contextlib.suppress(JournalError):
-            self.get(digest)
+            self.get(digest, len(data))
             return digest
         files = self._files
         path = self.directory / digest
@@ -83,8 +83,8 @@ class Blobs:
                     files.unlink(str(draft))
         return digest
 
-    def get(self, digest: str) -> bytes:
-        """The bytes with this digest.
+    def get(self, digest: str, size: int | None = None) -> bytes:
+        """The bytes with this digest; where their number is known, no other number is looked into.
 
         Raises `JournalError` when there are none or the name is no digest, and `DamagedJournal`
         when the bytes are not those that were stored.
@@ -93,9 +93,10 @@ class Blobs:
         try:
             fd = open_regular(path, files=self._files)
             try:
-                size = os.fstat(fd).st_size
+                found = os.fstat(fd).st_size
                 # What is damaged must not fill the memory before that is known.
-                whole = size <= _LARGE or (size <= LARGEST and self._holds(fd, digest))
+                whole = found <= LARGEST and size in (None, found)
+                whole = whole and (found <= _LARGE or self._holds(fd, digest))
                 data = b"".join(self._parts(fd)) if whole else b""
             finally:
                 self._files.close(fd)
