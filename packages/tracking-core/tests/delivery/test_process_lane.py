@@ -285,7 +285,7 @@ def test_two_trackers_of_which_one_hangs_leave_the_process_bounded(
     ledger.order("deliver", "hang")
     wrapper = (
         "from tracking_core.delivery import journaled\n"
-        "journaled.LINGER = 0.5\n"
+        "journaled.LINGER = 4.0\n"
         "journaled.PROCESS_POLICY = journaled.PROCESS_POLICY._replace(deadline=0.5)\n"
     )
     victim = Victim("process", wrapper=wrapper, ledger=ledger, other=other)
