@@ -24,6 +24,7 @@ class Server:
         config, tags, exit_code, files: what arrived of the run; `files` by name.
         operations, requests: the GraphQL operations asked for, and the paths of all requests.
         refused: set once something was answered with `trouble`.
+        then: the troubles to be in after the next requests with rows, one after the other.
         resumable: what a client hears that resumes the run.
     """
 
@@ -43,6 +44,7 @@ class Server:
         self.requests: list[str] = []
         self.resumable: dict[str, Any] | None = None
         self.refused = threading.Event()
+        self.then: list[int | str] = []
         self._scheme = "http"
         self._released = threading.Event()
         handler = type("Handler", (_Handler,), {"script": self})
@@ -71,6 +73,13 @@ class Server:
         self._scheme = "https"
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
+    def be_in_trouble(self, trouble: int | str) -> None:
+        """Answer everything with this status from now on, 0 for none; with a ``"page"`` and 200, or
+        ``"hang"``."""
+        self.refused.clear()
+        self.page = trouble == "page"
+        self.trouble = 200 if self.page else trouble
+
     # --- what is said ---
 
     def wait_released(self) -> None:
@@ -94,9 +103,29 @@ class Server:
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": uploads}}
         if operation == "RunResumeStatus":
             return {"model": {"id": "P", "name": "p", "entity": _ENTITY, "bucket": self.resumable}}
+        if operation == "RunRows":
+            state = "running" if self.exit_code is None else "finished"
+            bucket = {"historyLineCount": self.next_offset, "state": state}
+            return {"model": {"bucket": bucket if self.runs else None}}
+        if operation == "RunSampledHistory":
+            spec = json.loads(variables["specs"][0])
+            found = self._rows(spec["minStep"], spec["maxStep"], spec["samples"])
+            sampled = [{key: row[key] for key in spec["keys"]} for row in found]
+            return {"project": {"run": {"sampledHistory": [sampled]}}}
+        if operation == "HistoryPage":
+            found = self._rows(variables["minStep"], variables["maxStep"], variables["pageSize"])
+            return {"project": {"run": {"history": [json.dumps(row) for row in found]}}}
         if operation == "Viewer":
             return {"viewer": {"id": "V", "flags": "{}", "entity": "me", "teams": {"edges": []}}}
         return {}
+
+    @property
+    def next_offset(self) -> int:
+        """Where the next row goes."""
+        return max(self.history, default=-1) + 1
+
+    def _rows(self, first: int, stop: int, most: int) -> list[dict[str, Any]]:
+        return [row for row in self.history.values() if first <= row["_step"] < stop][:most]
 
     def _bucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -106,7 +135,7 @@ class Server:
             "description": None,
             "config": None,
             "sweepName": None,
-            "historyLineCount": len(self.history),
+            "historyLineCount": self.next_offset,
             "project": {"id": "P", "name": variables.get("project") or "p", "entity": _ENTITY},
         }
 
@@ -116,7 +145,7 @@ class Server:
         return {
             "id": "B",
             "name": run_id,
-            "historyLineCount": len(rows),
+            "historyLineCount": self.next_offset,
             "eventsLineCount": 0,
             "logLineCount": 0,
             "historyTail": json.dumps(rows[-1:]),
@@ -160,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         self.script.requests.append(self.path)
         if self._troubled():
+            self._next_trouble(body)
             return
         if self.path.endswith("/graphql"):
             asked = json.loads(body)
@@ -169,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/file_stream"):
             self.script.stream(json.loads(body))
             self._answer({})
+            self._next_trouble(body)
         else:
             self._answer({})
 
@@ -200,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(_PAGE if self.script.page else said, trouble)
             return True
         return False
+
+    def _next_trouble(self, body: bytes) -> None:
+        if self.script.then and b"wandb-history" in body:
+            self.script.be_in_trouble(self.script.then.pop(0))
 
     def _answer(self, content: Any, status: int = 200) -> None:
         page = isinstance(content, bytes)

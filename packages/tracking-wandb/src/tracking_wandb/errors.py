@@ -15,6 +15,7 @@ from tracking_core.faults import Fault
 
 __all__ = [
     "ADDRESS", "OFFLINE", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
+    "heard",
 ]  # fmt: skip
 
 
@@ -87,32 +88,33 @@ _A_PAGE = (
 )
 
 
-def explained(error: Exception, wandb: Any, host: str, heard: str = "") -> TrackingError | None:
+def explained(error: Exception, wandb: Any, host: str, said: str = "") -> TrackingError | None:
     """The error to raise in the place of `error`, which kept a run from beginning; None to keep it.
 
     Args:
         wandb: the module.
         host: the server's address.
-        heard: what W&B's service heard from there, where that is known.
+        said: what W&B's service heard from there, where that is known.
     """
     if isinstance(error, wandb.errors.AuthenticationError):
-        said = str(error).rstrip(".")
+        refused = str(error).rstrip(".")
         return WandBLoginError(
-            f"tracker 'wandb': {said}: run `wandb login`, or set WANDB_API_KEY, or {OFFLINE}"
+            f"tracker 'wandb': {refused}: run `wandb login`, or set WANDB_API_KEY, or {OFFLINE}"
         )
     if type(error).__name__ == "ValidationError":  # pydantic's
         return _refused_settings(error)
     if isinstance(error, wandb.errors.UsageError):
         return WandBSettingError(f"tracker 'wandb': {error}")
     if isinstance(error, wandb.errors.Error):
-        return _heard(heard or str(error), host)
+        return heard(said or str(error), host, "could not begin a run")
     if "is in use" in str(error):
         return WandBRunError(f"tracker 'wandb': {error} in this process: is it a run of your own?")
     return None
 
 
-def _heard(said: str, host: str) -> TrackingError:
-    begun = "tracker 'wandb' could not begin a run"
+def heard(said: str, host: str, doing: str) -> TrackingError:
+    """The error for what `host` said, in W&B's words, when the tracker did what `doing` says."""
+    begun = f"tracker 'wandb' {doing}"
     status = int(found[1]) if (found := _STATUS.search(said)) else 0
     if _is_page(said) and status not in (401, 407):
         return WandBServiceError(f"{begun}: {_A_PAGE.format(host=host)} ({_short(said)})")

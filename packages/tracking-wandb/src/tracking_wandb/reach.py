@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from tracking_core.network import proxy_for, reason_of, remedy_of
 from tracking_wandb.errors import ADDRESS, WandBServiceError, WandBSettingError
 
-__all__ = ["see_to"]
+__all__ = ["proxy_of", "see_to"]
 
 SECONDS = 10.0  # for a connection: a server that is further away is left to W&B
 PORTS = {"http": 80, "https": 443}
@@ -37,8 +37,8 @@ def see_to(
         WandBSettingError: there is no such host, no such proxy, or it speaks no TLS.
     """
     server = urlsplit(url)
-    proxy = _proxy(server, {"http": http_proxy, "https": https_proxy})
-    place = proxy or server
+    proxy = proxy_of(url, http_proxy, https_proxy)
+    place = urlsplit(proxy) if proxy else server
     try:
         port = place.port or PORTS[place.scheme]
         if not place.hostname:
@@ -73,12 +73,14 @@ def _shake_hands(connection: socket.socket, name: str) -> None:
             raise
 
 
-def _proxy(server: SplitResult, settings: dict[str, str | None]) -> SplitResult | None:
-    """The proxy that W&B's service will take to `server`, by the rules of Go's library."""
+def proxy_of(url: str, http_proxy: str | None, https_proxy: str | None) -> str | None:
+    """The proxy that W&B's service will take to `url`, by the rules of Go's library."""
+    server = urlsplit(url)
     host = server.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
         return None
-    named = settings.get(server.scheme) or proxy_for(server.geturl())
+    settings = {"http": http_proxy, "https": https_proxy}
+    named = settings.get(server.scheme) or proxy_for(url)
     if not named:
         return None
-    return urlsplit(named if "://" in named else f"http://{named}")
+    return named if "://" in named else f"http://{named}"

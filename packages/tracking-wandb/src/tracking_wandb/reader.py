@@ -9,17 +9,18 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags, Value
 from tracking_wandb import names
 from tracking_wandb.config import label_of, told
+from tracking_wandb.rows import LARGEST_ROW
 from tracking_wandb.session import PROTO, imported
 from tracking_wandb.stored_media import medium_of
 from tracking_wandb.transaction_log import SUFFIX, TransactionLog, is_log
 
-__all__ = ["read_run", "steps_and_config"]
+__all__ = ["Segment", "native_step", "read_run", "segments_of", "steps_and_config"]
 
 STATUS: Mapping[int, Status] = {0: "finished", 255: "killed"}
 
@@ -44,10 +45,21 @@ def read_run(path: str | os.PathLike[str], run_id: str | None = None) -> Iterato
         FileNotFoundError: there is no such run.
         ValueError: a file is no log of W&B's.
     """
-    logs = _logs_of(os.path.abspath(path), run_id)
-    segments = sorted((_Segment(log) for log in logs), key=lambda one: (one.start_time, one.path))
+    segments = _in_order(_logs_of(os.path.abspath(path), run_id))
     for index, segment in enumerate(segments):
         yield from segment.records(last=index == len(segments) - 1)
+
+
+def segments_of(directory: str, run_id: str) -> list[Segment]:
+    """The logs of a run, in the order of their starts; none if it has none in `directory`."""
+    try:
+        return _in_order(_logs_of(directory, run_id))
+    except FileNotFoundError:
+        return []
+
+
+def _in_order(logs: Iterable[str]) -> list[Segment]:
+    return sorted(map(Segment, logs), key=lambda one: (one.start_time, one.path))
 
 
 def steps_and_config(identity: Mapping[str, Plain], path: str) -> tuple[int, dict[str, Any]]:
@@ -56,16 +68,9 @@ def steps_and_config(identity: Mapping[str, Plain], path: str) -> tuple[int, dic
     Looks at what lies beside the run at `path`, the directory of which is new.
     """
     next_step, config = 0, {}
-    try:
-        logs = _logs_of(str(identity["dir"]), str(identity["run_id"]))
-    except FileNotFoundError:
-        logs = []
-    segments = [
-        _Segment(log)
-        for log in logs
-        if not os.path.samefile(os.path.dirname(log), os.path.dirname(path))
-    ]
-    for segment in sorted(segments, key=lambda one: (one.start_time, one.path)):
+    for segment in segments_of(str(identity["dir"]), str(identity["run_id"])):
+        if os.path.samefile(os.path.dirname(segment.path), os.path.dirname(path)):
+            continue
         config.update(segment.config)
         next_step = max(next_step, segment.next_step)
     config.pop("_wandb", None)
@@ -97,13 +102,14 @@ def _logs_of(path: str, run_id: str | None) -> list[str]:
     return [path]
 
 
-class _Segment:
+class Segment:
     """One log: a run may have several, where it was resumed.
 
     Attributes:
         path: of the log.
         start_time: seconds since the epoch.
         config: the whole configuration, by W&B's names.
+        steps: those of its rows, by W&B's counting, that W&B's service sends.
         next_step: the first step that W&B would take after its rows.
     """
 
@@ -111,10 +117,11 @@ class _Segment:
         self.path = path
         self.start_time = 0.0
         self.config: dict[str, Any] = {}
+        self.steps: list[int] = []
         self.next_step = 0
         self._labels: list[str] = []
         self._exit: Any = None
-        for record in self._raw():
+        for record in self.raw():
             match record.WhichOneof("record_type"):
                 case "run":
                     start = record.run.start_time
@@ -124,7 +131,10 @@ class _Segment:
                 case "config":
                     self._update(record.config)
                 case "history":
-                    self.next_step = max(self.next_step, _native_step(record.history) + 1)
+                    step = native_step(record.history)
+                    self.next_step = max(self.next_step, step + 1)
+                    if record.history.ByteSize() <= LARGEST_ROW:
+                        self.steps.append(step)
                 case "exit":
                     self._exit = record.exit
 
@@ -132,13 +142,14 @@ class _Segment:
         yield from self._config()
         yield from self._tags()
         files = os.path.join(os.path.dirname(self.path), "files")
-        for record in self._raw():
+        for record in self.raw():
             if record.WhichOneof("record_type") == "history":
                 yield from _rows(record.history, files, self.start_time)
         if last and self._exit is not None:
             yield self._end()
 
-    def _raw(self) -> Iterator[Any]:
+    def raw(self) -> Iterator[Any]:
+        """W&B's own messages, as they lie there."""
         message = imported(PROTO).Record
         log = TransactionLog(self.path)
         try:
@@ -180,7 +191,8 @@ class _Segment:
         return End(status, self.start_time + self._exit.runtime)
 
 
-def _native_step(history: Any) -> int:
+def native_step(history: Any) -> int:
+    """The step of a row by W&B's counting."""
     for item in history.item:
         if _path(item) == ["_step"]:
             return int(json.loads(item.value_json))

@@ -18,9 +18,11 @@ from tracking_wandb import names
 from tracking_wandb.config import INT64
 from tracking_wandb.session import PROTO, imported
 
-__all__ = ["Rows", "files_message", "text_of"]
+__all__ = ["LARGEST_ROW", "Rows", "files_message", "text_of"]
 
 LARGEST_NATIVE_STEP = 2**53  # W&B's pages are JavaScript
+LARGEST_ROW = 10 * 1024 * 1024 - 100 * 1024
+"""Bytes of a row's JSON: W&B's service leaves out what is larger, and says so nowhere."""
 
 
 class Rows:

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from tracking_core.records import Log
@@ -23,14 +24,14 @@ from tracking_wandb.rows import files_message
 from tracking_wandb.session import PROTO, imported
 from tracking_wandb.transaction_log import TransactionLog
 
-__all__ = ["Service", "rows_in_common", "stamp_of", "upload_trouble"]
+__all__ = ["Service", "Uploads", "rows_in_common", "stamp_of"]
 
 LONGEST_WAIT = 30.0  # seconds for a batch to reach the disk
 LONGEST_WAIT_FOR_END = 5.0  # seconds; where it is not there by then, nothing else is missing
 ASKED_EVERY = 1.0  # seconds: whether the service still lives
 FIRST_LOOK, LAST_LOOK = 0.0005, 0.01  # seconds between two looks at the file
 
-_GAVE_UP = "filestream: fatal error"
+_GAVE_UP = b"filestream: fatal error"
 
 _marks = itertools.count()
 
@@ -173,15 +174,28 @@ def _stamp(data: bytes) -> Stamp | None:
     return float(items.get("_timestamp", "nan")), json.loads(items.get(STEP, "null"))
 
 
-def upload_trouble(log_path: str) -> str:
-    """Why W&B's service gave up sending rows, by its own log; empty if it did not.
+class Uploads:
+    """Looks whether W&B's service still sends the rows of a run, by its own log at `path`.
 
-    It says so nowhere else: after the server refused one request for good, a run ends as if all had
-    arrived.
+    It says so nowhere else: after the server refused one request for good, it sends nothing more,
+    and the run ends as if all had arrived.
     """
-    try:
-        with open(log_path, encoding="utf-8", errors="replace") as file:
-            given_up = [line for line in file if _GAVE_UP in line]
-        return str(json.loads(given_up[0])["msg"]) if given_up else ""
-    except (OSError, ValueError, KeyError):
-        return ""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._place = 0
+        self._trouble = ""
+
+    def trouble(self) -> str:
+        """Why it gave up; empty if it did not."""
+        if not self._trouble:
+            with suppress(OSError, ValueError, KeyError), open(self._path, "rb") as file:
+                file.seek(self._place)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # it is being written
+                    self._place += len(line)
+                    if _GAVE_UP in line:
+                        self._trouble = str(json.loads(line)["msg"])
+                        break
+        return self._trouble

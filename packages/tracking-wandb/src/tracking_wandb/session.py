@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -75,7 +75,11 @@ def imported(name: str = "wandb") -> Any:
     return _modules[name]
 
 
-def began(arguments: Mapping[str, Any], training_pid: int | None = None) -> Any:
+def began(
+    arguments: Mapping[str, Any],
+    training_pid: int | None = None,
+    before: Callable[[Any], None] = lambda settings: None,
+) -> Any:
     """A new ``wandb.Run``, from arguments of ``wandb.init``, whatever other runs are going on.
 
     One that could not begin leaves nothing behind in W&B's service: it would keep its id from being
@@ -83,6 +87,7 @@ def began(arguments: Mapping[str, Any], training_pid: int | None = None) -> Any:
 
     Args:
         training_pid: as `GeneralTracker.training_pid`.
+        before: called with W&B's settings of a run that will be online, before it begins.
 
     Raises:
         WandBLoginError: there is no key, or the server refuses it.
@@ -106,6 +111,7 @@ def began(arguments: Mapping[str, Any], training_pid: int | None = None) -> Any:
                 chosen = host != type(merged).model_fields["base_url"].default
                 proxies = {"http_proxy": merged.http_proxy, "https_proxy": merged.https_proxy}
                 see_to(host, chosen=chosen, **proxies)
+                before(merged)
             with attempt.taken_down_if_it_fails(_service(merged)):
                 return wandb.init(**{**arguments, "settings": settings, "reinit": "create_new"})
         except Exception as error:
@@ -241,7 +247,7 @@ def _see_to_directory(merged: Any) -> None:
 
 
 def _log_in(merged: Any) -> None:
-    """See to it that there is a key: left alone, W&B asks on the terminal.
+    """See to it that `merged` has a key: left alone, W&B asks on the terminal.
 
     Raises:
         WandBLoginError: there is none.
@@ -249,7 +255,9 @@ def _log_in(merged: Any) -> None:
     if merged.api_key:
         return
     wbauth = imported("wandb.sdk.lib.wbauth")
-    if wbauth.authenticate_session(host=merged.base_url, source="wandb.init()", prompt=False):
+    auth = wbauth.authenticate_session(host=merged.base_url, source="wandb.init()", prompt=False)
+    if auth is not None:
+        merged.api_key = getattr(auth, "api_key", None)  # or it is a token's file
         return
     raise WandBLoginError(
         f"tracker 'wandb' has no key for {merged.base_url}: run `wandb login`, or set "

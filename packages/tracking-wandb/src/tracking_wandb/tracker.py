@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tracking_core.errors import AlreadyStartedError, NotStartedError
@@ -28,17 +29,23 @@ from tracking_core.rejections import say
 from tracking_core.tables import pictures_beside
 from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_wandb import arguments, names
+from tracking_wandb.arrival import bring, can_tell
 from tracking_wandb.config import Entries
 from tracking_wandb.current import say_if_there_is_one
 from tracking_wandb.errors import WandBServiceError
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
-from tracking_wandb.rows import Rows, files_message, text_of
-from tracking_wandb.service import Service, rows_in_common, stamp_of, upload_trouble
+from tracking_wandb.rows import LARGEST_ROW, Rows, files_message, text_of
+from tracking_wandb.service import Service, Uploads, rows_in_common, stamp_of
 from tracking_wandb.session import abandon, began, bury, is_finished
 from tracking_wandb.watch import Current, make_watchable
 
 __all__ = ["WandBTracker"]
+
+SECONDS_BETWEEN_LOOKS = 5.0
+
+LARGEST_TEXT = LARGEST_ROW - 1024 * 1024  # so many bytes are left for numbers and for names
+LONG_TEXT = 1024
 
 EXIT_CODES: Mapping[Status, int] = {"finished": 0, "failed": 1, "killed": 255}
 
@@ -73,8 +80,11 @@ class WandBTracker(RecordTracker):
         self._identity: Mapping[str, Plain] = {}
         self._run: Any = None
         self._service: Service | None = None
+        self._uploads: Uploads | None = None
+        self._looked = 0.0
         self._off = False
         self._lost = False
+        self._over: Mapping[str, Plain] = {}
         self._ended_at: float | None = None
         self._lock = threading.RLock()
 
@@ -153,24 +163,44 @@ class WandBTracker(RecordTracker):
     def finish(self, status: Status = "finished") -> None:
         """End the run: W&B shows it as finished, failed or killed. A second time it does nothing.
 
-        What could not be sent within ``finish_timeout`` (60 seconds) is named in a warning, with the
-        command that sends it.
+        Online it returns when the server has all rows; what W&B's service could not send is sent
+        with ``wandb sync``. If it raises, the next call goes on.
+
+        Raises:
+            WandBLoginError: the server refuses the key by now.
+            WandBServiceError: rows have not arrived, or W&B's service died.
         """
         with self._lock:
             self._off = False
-            if self._service is None:
-                return
-            try:
+            if (service := self._service) is not None:
+                if self._lost:
+                    self._again()
                 try:
                     self._end(status)
                 except WandBServiceError:
-                    if not self._service.dead:
+                    if not self._running().dead:
                         raise
                     self._again()
                     self._end(status)
-            finally:
-                self._service.close()
+                self._over = self.identity()
+                service.close()
                 self._service = None
+            if self._over:
+                self._see_to_arrival()
+                self._over = {}
+
+    def _see_to_arrival(self) -> None:
+        """Return once the server has all rows; where nobody can tell, say what W&B's log does."""
+        settings = self._run.settings
+        if self._run.disabled or self._run.offline:
+            return
+        if can_tell(settings):
+            bring(settings, self._over, ended=True)
+        elif self._uploads is not None and (trouble := self._uploads.trouble()):
+            say(
+                f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
+                f"machine, and this sends it: wandb sync --include-online {settings.sync_dir}"
+            )
 
     def _begin(self, identity: Mapping[str, Plain]) -> None:
         given = {**self.init_kwargs}
@@ -181,7 +211,13 @@ class WandBTracker(RecordTracker):
             given |= {
                 key: identity[key] for key in ("project", "entity", "dir") if identity.get(key)
             }
-        run = began(given, self.training_pid)
+
+        def before(settings: Any) -> None:
+            # Afterwards, what W&B's service failed to send would come behind what is logged now.
+            if identity.get("dir") and can_tell(settings):
+                bring(settings, identity, ended=False)
+
+        run = began(given, self.training_pid, before)
         try:
             self._go_on_with(run, identity, axes)
         except BaseException:
@@ -203,30 +239,23 @@ class WandBTracker(RecordTracker):
             make_watchable(run, lambda: Current(self._run, self._rows.next_step))
         self._rows = Rows(next_step, axes)
         self._run, self._service, self._lost, self._ended_at = run, service, False, None
+        self._uploads = Uploads(run.settings.log_internal)
         if config:
             run.config.update(config, allow_val_change=True)
         self._send(self._rows.opening())
 
     def _end(self, status: Status) -> None:
-        run, service, trouble = self._run, self._running(), ""
+        run, service = self._run, self._running()
         if is_finished(run):
             return  # by the program itself
         if not run.disabled:
             service.next_step()  # raises if the service has died
         ended_at = time.time() if self._ended_at is None else self._ended_at
         run.config.update({names.END: {"status": status, "time": ended_at}}, allow_val_change=True)
-        try:
+        with suppress(TimeoutError):  # what has not arrived is seen to by `finish`
             run.finish(exit_code=EXIT_CODES[status])
-        except TimeoutError:
-            trouble = f"not within {run.settings.finish_timeout:g} seconds"
-        if run.disabled:
-            return
-        service.wait_for_end()
-        if trouble := trouble or upload_trouble(run.settings.log_internal):
-            say(
-                f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
-                f"machine, and this sends it: wandb sync --include-online {run.settings.sync_dir}"
-            )
+        if not run.disabled:
+            service.wait_for_end()
 
     # --- what goes where ---
 
@@ -241,10 +270,12 @@ class WandBTracker(RecordTracker):
         with self._lock:
             if self._off:
                 return
+            if self._over and all(isinstance(record, End) for record in records):
+                return  # it has ended, and only what its server lacks is left to `finish`
             self._running()
             if self._run.disabled:
                 return
-            if self._lost or is_finished(self._run):
+            if self._lost or is_finished(self._run) or self._gave_up():
                 self._again()
             rows = self._rows
             # What is half made when something raises comes again, with the same records.
@@ -255,10 +286,18 @@ class WandBTracker(RecordTracker):
             except BaseException:
                 self._rows = rows
                 self._lost = self._running().dead
-                if self._lost and self._run.offline:
-                    # Online, nobody knows whether what lies there was sent, and it is not sent later.
+                if self._lost and (self._run.offline or can_tell(self._run.settings)):
+                    # What lies there is sent before the run goes on.
                     self.taken = self._landed(records, sent)
                 raise
+
+    def _gave_up(self) -> bool:
+        """Whether W&B's service sends nothing more; looked at now and then."""
+        now = time.monotonic()
+        if self._uploads is None or now - self._looked < SECONDS_BETWEEN_LOOKS:
+            return False
+        self._looked = now
+        return bool(self._uploads.trouble()) and can_tell(self._run.settings)
 
     def _take(self, records: Sequence[Record], sent: list[int]) -> None:
         """Take `records`; into `sent` goes how many rows each of them and those before it make."""
@@ -307,7 +346,7 @@ class WandBTracker(RecordTracker):
             items: dict[str, str] = {}
             left = []
             for key, value in values:
-                # Two values of one key ("a/b" and "b" in "a") are two rows.
+                # Two values of one key ("a/b" and "b" in "a") are two rows, and so is too much.
                 if not self._item(key, value, native, items):
                     left.append((key, value))
             values = left
@@ -318,10 +357,15 @@ class WandBTracker(RecordTracker):
         """Put a value into the row `items`; false if its name is taken there."""
         media = media_list(value)
         if not media:
-            name = names.name_of(key)
-            if name in items:
+            name, said = names.name_of(key), text_of(value)
+            if len(said) > LARGEST_TEXT:
+                self.reject(key, value, f"W&B takes rows up to {LARGEST_ROW} bytes")
+                return True
+            if name in items or (
+                len(said) > LONG_TEXT and len(said) + sum(map(len, items.values())) > LARGEST_TEXT
+            ):
                 return False
-            items[name] = text_of(value)
+            items[name] = said
             return True
         if len(media) > 1 and not all(isinstance(one, LoggedImage) for one in media):
             parts: list[tuple[str, Any]] = [(f"{key}/{i}", one) for i, one in enumerate(media)]
@@ -386,6 +430,8 @@ class WandBTracker(RecordTracker):
         service.close()
         if service.dead:
             bury(self._run)
+        elif not is_finished(self._run):
+            abandon(self._run)
         self._lost = True  # until it goes on
         self._begin(identity)
         self._ended_at = ended_at

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import BinaryIO
 
-__all__ = ["SUFFIX", "TransactionLog", "is_log"]
+__all__ = ["SUFFIX", "TransactionLog", "is_log", "write_log"]
 
 SUFFIX = ".wandb"
 
@@ -104,10 +105,40 @@ class TransactionLog:
         if end > len(self._bytes):
             return None
         data = self._bytes[start + _CHUNK.size : end]
-        sound = kind in (_WHOLE, _FIRST, _MIDDLE, _LAST) and checksum == zlib.crc32(
-            data, zlib.crc32(bytes([kind]))
-        )
+        sound = kind in (_WHOLE, _FIRST, _MIDDLE, _LAST) and checksum == _checksum(kind, data)
         return end, kind, data if sound else None
+
+
+def write_log(path: str | os.PathLike[str], records: Iterable[bytes]) -> None:
+    """Make a log of `records`, as W&B's service would."""
+    with open(path, "wb") as file:
+        file.write(_HEADER.pack(*_MAGIC, 0))
+        place = _HEADER.size
+        for record in records:
+            framed = b"".join(_framed(record, place))
+            file.write(framed)
+            place += len(framed)
+
+
+def _framed(record: bytes, place: int) -> Iterable[bytes]:
+    """`record` in chunks, for a log that ends at `place` by now."""
+    start, first = 0, True
+    while first or start < len(record):
+        left = _BLOCK - place % _BLOCK
+        if left < _CHUNK.size:
+            yield bytes(left)
+            place, left = place + left, _BLOCK
+        piece = record[start : start + left - _CHUNK.size]
+        start += len(piece)
+        last = start == len(record)
+        kind = (_WHOLE if last else _FIRST) if first else (_LAST if last else _MIDDLE)
+        yield _CHUNK.pack(_checksum(kind, piece), len(piece), kind) + piece
+        place += _CHUNK.size + len(piece)
+        first = False
+
+
+def _checksum(kind: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(bytes([kind])))
 
 
 def is_log(path: str) -> bool:

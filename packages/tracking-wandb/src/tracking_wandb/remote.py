@@ -1,0 +1,171 @@
+"""What a W&B server has of a run, asked of itself.
+
+W&B's service on this machine ends a run as if all had arrived, also where the server refused it or a
+page of a proxy answered in its place. What counts is which rows the server gives back, by their
+steps, and the number that it goes by when a run is resumed (``historyLineCount``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import requests
+
+from tracking_core.network import reason_of, remedy_of
+from tracking_wandb.errors import (
+    ADDRESS,
+    WandBLoginError,
+    WandBServiceError,
+    WandBSettingError,
+    heard,
+)
+from tracking_wandb.reach import proxy_of
+
+__all__ = ["Remote"]
+
+SECONDS = 20.0  # for an answer
+GOING_ON = frozenset({"running", "crashed"})  # the second where W&B's service fell silent
+STEPS_OF_AN_ANSWER = 10_000
+ROWS_OF_AN_ANSWER = 1000
+
+_COUNT = """query RunRows($entity: String, $project: String!, $run: String!) {
+  model(name: $project, entityName: $entity) { bucket(name: $run, missingOk: true) {
+    historyLineCount state
+  } }
+}"""
+# As the public API asks for some values of rows, and for whole rows.
+_SAMPLED = """query RunSampledHistory(
+  $entity: String, $project: String!, $run: String!, $specs: [JSONString!]!
+) {
+  project(name: $project, entityName: $entity) { run(name: $run) {
+    sampledHistory(specs: $specs)
+  } }
+}"""
+_PAGE = """query HistoryPage(
+  $entity: String, $project: String!, $run: String!,
+  $minStep: Int64!, $maxStep: Int64!, $pageSize: Int!
+) {
+  project(name: $project, entityName: $entity) { run(name: $run) {
+    history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize)
+  } }
+}"""
+
+
+class Remote:
+    """A run at its server.
+
+    Args:
+        settings: W&B's, of the run or before it begins: where the server is, and who asks.
+        run: its ``entity``, ``project`` and ``run_id``.
+    """
+
+    def __init__(self, settings: Any, run: Mapping[str, Any]) -> None:
+        self.host: str = settings.base_url
+        self._run = {
+            "entity": run.get("entity") or None,
+            "project": run.get("project"),
+            "run": run["run_id"],
+        }
+        self._settings = settings
+
+    def rows(self) -> int:
+        """How many rows the server has of the run.
+
+        Raises:
+            WandBLoginError: it refuses the key.
+            WandBServiceError: it can't be reached, or something else answers.
+            WandBSettingError: it can't be reached before a setting is another one.
+        """
+        return int(self._bucket().get("historyLineCount") or 0)
+
+    def goes_on(self) -> bool:
+        """Whether the server has not heard how the run ended. Raises as `rows` does."""
+        return self._bucket().get("state") in GOING_ON
+
+    def _bucket(self) -> dict[str, Any]:
+        return (self._ask(_COUNT).get("model") or {}).get("bucket") or {}
+
+    def lacks(self, steps: Iterable[int]) -> set[int]:
+        """Those of `steps` (of W&B's counting) that the server has no row of.
+
+        Raises:
+            WandBLoginError, WandBServiceError, WandBSettingError: as `rows` does.
+        """
+        lacking = set(steps)
+        for part in _parts(lacking, STEPS_OF_AN_ANSWER):
+            lacking.difference_update(self._sampled(part[0], part[-1] + 1))
+        # A sample may leave something out: what is sent once more has to be missing for sure.
+        for part in _parts(lacking, ROWS_OF_AN_ANSWER):
+            lacking.difference_update(self._page(part[0], part[-1] + 1))
+        return lacking
+
+    def _sampled(self, first: int, stop: int) -> Iterator[int]:
+        """The steps that the server has rows of, from `first` to below `stop`."""
+        spec = {"keys": ["_step"], "samples": STEPS_OF_AN_ANSWER, "minStep": first, "maxStep": stop}
+        found = self._ask(_SAMPLED, specs=[json.dumps(spec)])
+        for rows in _run_of(found).get("sampledHistory") or ():
+            yield from _steps_of(rows)
+
+    def _page(self, first: int, stop: int) -> Iterator[int]:
+        """As `_sampled`, out of whole rows."""
+        asked = {"minStep": first, "maxStep": stop, "pageSize": ROWS_OF_AN_ANSWER}
+        yield from _steps_of(_run_of(self._ask(_PAGE, **asked)).get("history"))
+
+    def _ask(self, query: str, **variables: object) -> dict[str, Any]:
+        settings = self._settings
+        proxy = proxy_of(self.host, settings.http_proxy, settings.https_proxy)
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # it has other rules than W&B's service, which is in Go
+                answer = session.post(
+                    f"{self.host}/graphql",
+                    json={"query": query, "variables": {**self._run, **variables}},
+                    auth=("api", settings.api_key),
+                    headers=settings.x_extra_http_headers,
+                    proxies={} if proxy is None else dict.fromkeys(("http", "https"), proxy),
+                    verify=not settings.insecure_disable_ssl and _trusted(),
+                    timeout=SECONDS,
+                )
+        except (requests.RequestException, OSError) as error:
+            doing = f"tracker 'wandb' can't ask {self.host} which rows have arrived"
+            if remedy := remedy_of(error, ADDRESS, proxied=proxy is not None):
+                raise WandBSettingError(f"{doing}: {remedy} ({reason_of(error)})") from error
+            raise WandBServiceError(f"{doing}: {reason_of(error)}") from error
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if answer.ok and isinstance(content, dict) and isinstance(content.get("data"), dict):
+            return dict(content["data"])
+        said = heard(
+            f"returned error {answer.status_code}: {answer.text}",
+            self.host,
+            "can't tell which rows have arrived",
+        )
+        # A run that is not there is an answer; whatever else is refused may pass.
+        raise said if isinstance(said, WandBLoginError) else WandBServiceError(str(said))
+
+
+def _trusted() -> str | bool:
+    """The certificates that W&B's service goes by; or those that come with `requests`."""
+    return os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or True
+
+
+def _parts(steps: Collection[int], most: int) -> Iterator[list[int]]:
+    wanted = sorted(steps)
+    for start in range(0, len(wanted), most):
+        yield wanted[start : start + most]
+
+
+def _run_of(found: dict[str, Any]) -> dict[str, Any]:
+    return (found.get("project") or {}).get("run") or {}
+
+
+def _steps_of(rows: Iterable[Any] | None) -> Iterator[int]:
+    for row in rows or ():
+        said = json.loads(row) if isinstance(row, str) else row
+        if isinstance(said, dict) and isinstance(said.get("_step"), int):
+            yield said["_step"]
