@@ -11,6 +11,7 @@ from typing import Any
 
 from tracking_core.delivery.lane import TrackerStatus
 from tracking_core.errors import TrackingError
+from tracking_core.plain import printable
 from tracking_core.recovery import recover
 from tracking_core.registry import register_tracker_class
 
@@ -58,22 +59,26 @@ def main(arguments: list[str] | None = None) -> int:
             progress=_show if watching else None,
         )
     except TrackingError as error:
-        print(_shown(str(error)), file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 2
     if watching:
         print(file=sys.stderr)
     for name, status in left.items():
         trouble = f" ({status.last_error})" if status.last_error else ""
         failed = f", {status.failed} refused for good" if status.failed else ""
-        print(_shown(f"{name}: {status.state}, {status.pending} records left{failed}{trouble}"))
+        arriving = f", {status.unarrived} not known to have arrived" if status.unarrived else ""
+        counts = f"{status.pending} records left{arriving}{failed}"
+        print(printable(f"{name}: {status.state}, {counts}{trouble}"))
         for rejection, count in status.rejected.items():
-            print(_shown(f"{name}: {rejection.key!r} left out, {count} times: {rejection.reason}"))
+            print(
+                printable(f"{name}: {rejection.key!r} left out, {count} times: {rejection.reason}")
+            )
     return int(any(status.state != "ended" for status in left.values()))
 
 
 def _show(statuses: Mapping[str, TrackerStatus]) -> None:
     parts = [f"{name} {one.state}, {one.pending} to go" for name, one in statuses.items()]
-    print("\r" + _shown("; ".join(parts)), end="\x1b[K", file=sys.stderr, flush=True)
+    print("\r" + printable("; ".join(parts)), end="\x1b[K", file=sys.stderr, flush=True)
 
 
 def _leave_out_the_working_directory(arguments: list[str]) -> None:
@@ -103,11 +108,6 @@ def _register(reference: str) -> None:
             "'package.module:Class'"
         ) from error
     register_tracker_class(found)
-
-
-def _shown(text: str) -> str:
-    """`text` as it can be printed: a terminal obeys what a run's directory may say."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 if __name__ == "__main__":

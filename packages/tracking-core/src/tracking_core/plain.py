@@ -13,7 +13,7 @@ from typing import Any, Final
 from tracking_core.errors import UnfitValueError, let_through
 from tracking_core.foreign import array_of, imported_numpy, is_masked
 
-__all__ = ["NOT_PLAIN", "plain_value", "reason_of", "text", "text_of", "type_name"]
+__all__ = ["NOT_PLAIN", "plain_value", "printable", "reason_of", "text", "text_of", "type_name"]
 
 LARGEST_INTEGER = 2**64 - 1
 SMALLEST_INTEGER = -(2**63)
@@ -79,6 +79,11 @@ def text(characters: str) -> str:
     if characters.isascii():
         return characters
     return characters.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def printable(characters: str) -> str:
+    """`characters` as they can be printed: a terminal obeys what a run's directory may say."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in characters)
 
 
 def text_of(value: object) -> str:

@@ -29,6 +29,7 @@ from tracking_core.delivery.notes import (
     read_note,
 )
 from tracking_core.delivery.redelivery import Redelivery, has_letters
+from tracking_core.delivery.remarks import read_remarks
 from tracking_core.delivery.requests import ask
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import (
@@ -41,8 +42,10 @@ from tracking_core.errors import (
 from tracking_core.filtering import LogWith, filter_trackers
 from tracking_core.journal import DrainLock, Reader, owner_alive, read_owner, trim
 from tracking_core.journal.layout import OWNER, require_own_directory, segments
+from tracking_core.plain import printable
 from tracking_core.redaction import is_masked, unmasked
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS
+from tracking_core.rejections import say
 from tracking_core.tracker import GeneralTracker
 
 __all__ = ["recover", "replay"]
@@ -343,6 +346,9 @@ def _deliver(
     with ExitStack() as locks:
         for writer in writers:
             _lock(writer, locks)
+            for remark in read_remarks(writer):
+                # Whoever trained may have been gone by then.
+                say(f"the run's delivery process said: {printable(remark)}")
         last = {writer: _Through(writer, timeout).position for writer in writers}
         until = float("inf") if timeout is None else time.monotonic() + timeout
         workers: dict[str, tuple[Worker, int]] = {}

@@ -12,14 +12,14 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NamedTuple
 
 from tracking_core.errors import TrackingWarning, let_through
 from tracking_core.redaction import redacted
 
-__all__ = ["Place", "Rejection", "Rejections", "say", "speak_for", "tell", "users_line"]
+__all__ = ["Place", "Rejection", "Rejections", "listen", "say", "speak_for", "tell", "users_line"]
 
 logger = logging.getLogger("tracking")
 
@@ -28,6 +28,7 @@ MOST_KEYS_SAID = 100
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 _thread = threading.local()
+_listeners: list[Callable[[str], None]] = []
 
 
 class Rejection(NamedTuple):
@@ -68,28 +69,30 @@ class Rejections:
         """Count one value, and warn if it is the first of its key, in the words of `warning`."""
         reason = redacted(reason)  # it may quote an error of a library, which quotes an address
         usual = f"{self._who} could not store {key!r} ({type}): {reason}"
-        self._count(self._counts, self._said, Rejection(key, type, reason), warning or usual)
+        last = self._count(self._counts, self._said, Rejection(key, type, reason))
+        if last is not None:
+            # The delivery process has its counts said in front.
+            _warn(f"{warning or usual}{last}")
 
     def changed(self, key: str, type: str, what: str) -> None:
         """Count one value that was taken, but not as it was; warn if it is the first of its key."""
         what = redacted(what)
-        warning = f"{self._who} took {key!r} ({type}), but {what}"
-        self._count(self._changes, self._changes_said, Rejection(key, type, what), warning)
+        last = self._count(self._changes, self._changes_said, Rejection(key, type, what))
+        if last is not None:
+            say(f"{self._who} took {key!r} ({type}), but {what}{last}")
 
     def _count(
-        self,
-        counts: Counter[Rejection],
-        said: dict[str, object],
-        rejection: Rejection,
-        warning: str,
-    ) -> None:
+        self, counts: Counter[Rejection], said: dict[str, object], rejection: Rejection
+    ) -> str | None:
+        """Count it; if it is the first of its key, how what is said of it has to end."""
         counts.update((rejection,))
         if rejection.key in said or len(said) >= MOST_KEYS_SAID:
-            return
+            return None
         mine = object()
-        if said.setdefault(rejection.key, mine) is mine:
-            last = len(said) >= MOST_KEYS_SAID
-            say(f"{warning}{'; further keys are counted and no longer reported' if last else ''}")
+        if said.setdefault(rejection.key, mine) is not mine:
+            return None
+        last = len(said) >= MOST_KEYS_SAID
+        return "; further keys are counted and no longer reported" if last else ""
 
     @property
     def counts(self) -> Mapping[Rejection, int]:
@@ -104,6 +107,17 @@ class Rejections:
 
 def say(message: str) -> None:
     """Warn the user about `message`, at the line of theirs that led here."""
+    for listener in _listeners:
+        listener(message)
+    _warn(message)
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Have `listener` hear what is said in this process from now on; it must not raise."""
+    _listeners.append(listener)
+
+
+def _warn(message: str) -> None:
     place: Place | None = getattr(_thread, "speaks_for", None)
     try:
         if place is None:

@@ -92,6 +92,9 @@ class GeneralTracker:
         taken: how many records of the `deliver` call that is under way the library surely has. A
             lane sets it to 0 before each call; a `deliver` that raises after a part of its records
             went through sets it, and that part is not delivered again.
+        unarrived: of a library that takes records and sends them later: how many it has taken that
+            the place where people look is not known to have. `finish` returns once there are none,
+            and raises if that takes too long; the next call goes on.
     """
 
     name: str
@@ -103,6 +106,7 @@ class GeneralTracker:
     late: bool = False
     training_pid: int | None = None
     taken: int = 0
+    unarrived: int = 0
 
     if TYPE_CHECKING:
         # Only declared: a subclass that forgets it must be told so.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tracking_core.records import Config, End, Log, LoggedFile, Plain, Record, Status, Tags
+from tracking_core.rejections import say
 from tracking_core.tracker import RecordTracker
 
 
@@ -41,10 +42,10 @@ class LedgerTracker(RecordTracker):
     """Appends a line of JSON to `ledger` for everything that it takes.
 
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
-    a ConnectionError, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
+    a ConnectionError, ``say <words>`` warns of the words and goes on, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
     gone; `begun` is the moment in which `start` has begun the native run and not returned. A record
     whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`. With `measured` it may
-    not live in the delivery process.
+    not live in the delivery process; with `sends_later` it counts what it takes as not arrived before `finish`.
     """
 
     name = "ledger"
@@ -58,6 +59,7 @@ class LedgerTracker(RecordTracker):
         how: str = "refuse",
         pause: float = 0.0,
         measured: bool = False,
+        sends_later: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class LedgerTracker(RecordTracker):
         self.ledger = Path(ledger)
         self.poison, self.how, self.pause = poison, how, pause
         self.measured, self.kwargs = measured, kwargs
+        self.sends_later = sends_later
         self.native = uuid.uuid4().hex  # chosen here: a run that is begun twice is one run
         self.resumed = self.started = False
         self.ended_at: float | None = None
@@ -107,12 +110,15 @@ class LedgerTracker(RecordTracker):
                     raise Refused(f"{self.poison} is not wanted")
                 DIES[self.how]()
         self._write(*(_line(record) for record in records if not isinstance(record, End)))
+        if self.sends_later:
+            self.unarrived += sum(not isinstance(record, End) for record in records)
         for record in records:
             if isinstance(record, End):
                 self.ended_at = record.wall_time
 
     def finish(self, status: Status = "finished") -> None:
         self._obey("finish")
+        self.unarrived = 0
         self._write({"finish": status, "at": self.ended_at})
 
     def _obey(self, method: str) -> None:
@@ -122,6 +128,9 @@ class LedgerTracker(RecordTracker):
         except FileNotFoundError:
             return
         self._write({"trouble": method})
+        if said.startswith("say "):
+            say(said[4:])
+            return
         if said == "down":
             raise ConnectionError("the server is down")
         if said == "forbidden":

@@ -15,6 +15,7 @@ from ledger_judge import Ledger, duplicates, started, wait_for
 from ledger_trackers import LedgerTracker
 
 from tracking_core import NotStartedError, Tracking, TrackingWarning
+from tracking_core.delivery.remarks import Remarks
 from tracking_core.journal import Damage, Entry, Reader
 from tracking_core.testing import MemoryTracker, MisbehavingTracker
 
@@ -513,3 +514,51 @@ def test_trouble_is_said_once_while_the_run_goes_on(
         ledger.withdraw(method)
         tracking.end_training()
     assert len(said) == 1 and ledger.numbers == other.numbers == [1]
+
+
+@pytest.mark.parametrize("method", ["start", "deliver", "finish"])
+def test_what_a_tracker_says_reaches_the_person_from_every_lane(
+    lane: str, ledger: Ledger, other: Ledger, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking_core.delivery.watch.SECONDS_BETWEEN_LOOKS", 0.02)
+    ledger.order(method, f"say the server is odd when asked to {method}")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tracking = started(lane, ledger, other)
+        tracking.log({"n": 1})
+        if method != "finish":
+            wait_for(lambda: said, "the warning, while the run goes on")
+        tracking.end_training()
+    assert {str(one.message) for one in said} == {f"the server is odd when asked to {method}"}
+    assert ledger.numbers == other.numbers == [1]
+
+
+def test_what_was_said_when_nobody_was_there_any_more_is_said_by_the_recovery(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    tracking = started("process", ledger)
+    tracking.end_training()
+    assert tracking.run_dir is not None
+    (writer,) = tracking.run_dir.iterdir()
+    Remarks(writer).add("the server\x1b[2J is odd")
+    with pytest.warns(TrackingWarning, match=r"process said: the server\\x1b\[2J is odd"):
+        Tracking.recover(tracking.run_dir)
+
+
+def test_what_the_library_has_taken_is_counted_until_it_has_arrived(
+    lane: str, ledger: Ledger, other: Ledger, impatient: None
+) -> None:
+    ledger.order("finish", "down")
+    tracking = started(lane, ledger, other, sends_later=True)
+    for number in range(5):
+        tracking.log({"n": number})
+    assert tracking.flush(30)
+    wait_for(lambda: tracking.status()["ledger"].unarrived == 6, "the count")
+    assert tracking.status()["other"].unarrived == 0
+    words = "and 6 that its library has taken are not known to have arrived"
+    with pytest.warns(TrackingWarning, match=words):
+        tracking.end_training(timeout=1)
+    ledger.withdraw("finish")
+    assert tracking.run_dir is not None
+    left = Tracking.recover(tracking.run_dir)["ledger"]
+    assert (left.state, left.unarrived) == ("ended", 0)

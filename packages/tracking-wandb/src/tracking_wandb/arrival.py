@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from tracking_core.plain import text
-from tracking_wandb.errors import WandBServiceError
+from tracking_wandb.errors import WandBArrivalError
 from tracking_wandb.reader import Segment, native_step, segments_of
 from tracking_wandb.remote import Remote
 from tracking_wandb.transaction_log import write_log
@@ -64,7 +64,8 @@ def bring(settings: Any, run: Mapping[str, Any], *, ended: bool) -> None:
 
     Raises:
         WandBLoginError: the server refuses the key.
-        WandBServiceError: it can't be reached, or does not take everything.
+        WandBServiceError: it can't be reached.
+        WandBArrivalError: it did not take everything.
     """
     segments = segments_of(str(run["dir"]), str(run["run_id"]))
     logged = sum(len(segment.steps) for segment in segments)
@@ -80,9 +81,10 @@ def bring(settings: Any, run: Mapping[str, Any], *, ended: bool) -> None:
     left = sum(map(len, _lacking(remote, segments))) if any(lacking) else 0
     if left or (ended and remote.goes_on()):
         what = f"{left} of {logged} rows have" if left else "how the run ended has"
-        raise WandBServiceError(
+        raise WandBArrivalError(
             f"tracker 'wandb': {what} not arrived at {remote.host}; it lies in {run['dir']}"
-            + (f" ({said})" if said else "")
+            + (f" ({said})" if said else ""),
+            left,
         )
 
 

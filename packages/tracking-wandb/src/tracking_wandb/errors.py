@@ -14,7 +14,7 @@ from tracking_core.errors import TrackingError
 from tracking_core.faults import Fault
 
 __all__ = [
-    "ADDRESS", "OFFLINE", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
+    "ADDRESS", "OFFLINE", "WandBArrivalError", "WandBLoginError", "WandBRunError", "WandBServiceError", "WandBSettingError", "explained",
     "heard",
 ]  # fmt: skip
 
@@ -32,6 +32,18 @@ class WandBServiceError(TrackingError, ConnectionError):
     """W&B's server can't be reached, or W&B's service on this machine died or does not answer."""
 
     fault: Fault = "server"
+
+
+class WandBArrivalError(WandBServiceError):
+    """The server lacks what lies on this machine.
+
+    Attributes:
+        rows: how many rows.
+    """
+
+    def __init__(self, said: str, rows: int) -> None:
+        super().__init__(said)
+        self.rows = rows
 
 
 class WandBSettingError(TrackingError, ValueError):

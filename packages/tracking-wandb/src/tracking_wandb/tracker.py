@@ -32,7 +32,7 @@ from tracking_wandb import arguments, names
 from tracking_wandb.arrival import bring, can_tell
 from tracking_wandb.config import Entries
 from tracking_wandb.current import say_if_there_is_one
-from tracking_wandb.errors import WandBServiceError
+from tracking_wandb.errors import WandBArrivalError, WandBServiceError
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import LARGEST_ROW, Rows, files_message, text_of
@@ -195,12 +195,20 @@ class WandBTracker(RecordTracker):
         if self._run.disabled or self._run.offline:
             return
         if can_tell(settings):
-            bring(settings, self._over, ended=True)
+            self._bring(settings, self._over, ended=True)
         elif self._uploads is not None and (trouble := self._uploads.trouble()):
             say(
                 f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
                 f"machine, and this sends it: wandb sync --include-online {settings.sync_dir}"
             )
+
+    def _bring(self, settings: Any, run: Mapping[str, Plain], *, ended: bool) -> None:
+        try:
+            bring(settings, run, ended=ended)
+        except WandBArrivalError as error:
+            self.unarrived = error.rows
+            raise
+        self.unarrived = 0
 
     def _begin(self, identity: Mapping[str, Plain]) -> None:
         given = {**self.init_kwargs}
@@ -215,7 +223,7 @@ class WandBTracker(RecordTracker):
         def before(settings: Any) -> None:
             # Afterwards, what W&B's service failed to send would come behind what is logged now.
             if identity.get("dir") and can_tell(settings):
-                bring(settings, identity, ended=False)
+                self._bring(settings, identity, ended=False)
 
         run = began(given, self.training_pid, before)
         try:
@@ -316,6 +324,8 @@ class WandBTracker(RecordTracker):
                     self._ended_at = record.wall_time
             sent.append(sum(message.HasField("request") for message in messages))
         self._send(messages)
+        if not self._run.offline:
+            self.unarrived += sent[-1] if sent else 0
 
     def _landed(self, records: Sequence[Record], sent: Sequence[int]) -> int:
         """How many of `records` are on disk, though the service died meanwhile."""

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import msgspec
 
+from tracking_core.delivery.remarks import Remarks
 from tracking_core.delivery.requests import taken_request
 from tracking_core.delivery.supervisor import HEARTBEAT, LENGTH_BYTES, SOMEBODY_ELSE, Order
 from tracking_core.delivery.worker import Policy, Worker
 from tracking_core.errors import JournalError
 from tracking_core.journal import DrainLock, open_regular, trim
 from tracking_core.journal.files import CREATE_OR_OPEN
+from tracking_core.rejections import listen
 
 __all__ = ["run", "spare_the_libraries"]
 
@@ -54,6 +56,7 @@ def main() -> int:
     # Of one that was there before, and is not any more.
     taken_request(directory)
     pulse = _Pulse(directory)
+    listen(Remarks(directory).add)
 
     def live() -> bool:
         return os.getppid() == order.parent

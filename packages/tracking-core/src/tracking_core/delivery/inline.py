@@ -7,7 +7,7 @@ import threading
 
 import msgspec
 
-from tracking_core.delivery.lane import LaneState, TrackerStatus
+from tracking_core.delivery.lane import LaneState, TrackerStatus, unarrived_of
 from tracking_core.errors import let_through
 from tracking_core.journal.reentry import is_inside
 from tracking_core.plain import text
@@ -117,6 +117,7 @@ class InlineLane:
             failed=self._failed,
             rejected=dict(self._tracker.rejections.counts),
             last_error=self._last_error,
+            unarrived=unarrived_of(self._tracker),
         )
         return [(self._tracker.name, status)]
 

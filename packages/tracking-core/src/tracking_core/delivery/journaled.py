@@ -33,6 +33,7 @@ from tracking_core.delivery.notes import (
     read_note,
     write_manifest,
 )
+from tracking_core.delivery.remarks import read_remarks
 from tracking_core.delivery.requests import ask
 from tracking_core.delivery.supervisor import Supervisor
 from tracking_core.delivery.watch import Watch
@@ -498,6 +499,7 @@ class JournaledLanes:
             rejected={Rejection(*what): count for *what, count in note.rejected},
             last_error=error,
             fault=note.fault,
+            unarrived=note.unarrived,
         )
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
@@ -526,7 +528,8 @@ class JournaledLanes:
         return ""
 
     def _remarks(self) -> Iterator[str]:
-        """What the trackers have to say of this process."""
+        """What the trackers have to say of this process, and what the delivery process has said."""
+        yield from read_remarks(self.directory)
         for member in self._members:
             if type(member.tracker).remarks is not GeneralTracker.remarks:
                 identity = read_note(self.directory, member.spec.name).identity
@@ -538,7 +541,9 @@ class JournaledLanes:
         for name, status in self.status():
             if not (self._is_over(name) or self._is_hopeless(name)):
                 trouble = f", {status.last_error}" if status.last_error else ""
-                parts.append(f"{name!r} ({status.state}, {status.pending} records to go{trouble})")
+                arriving = f", {status.unarrived} to arrive" if status.unarrived else ""
+                to_go = f"{status.pending} records to go{arriving}"
+                parts.append(f"{name!r} ({status.state}, {to_go}{trouble})")
         if parts:
             tell(
                 f"the end of the run waits up to {seconds:.0f} s more for {', '.join(parts)}. "
@@ -564,7 +569,7 @@ class JournaledLanes:
                 trouble = f" ({status.last_error})" if status.last_error else ""
                 say(
                     f"{status.pending} records for tracker {name!r} are still to be "
-                    f"delivered{trouble}; they are kept{self._who_goes_on(name, status)}, and this "
+                    f"delivered{_also_unarrived(status)}{trouble}; they are kept{self._who_goes_on(name, status)}, and this "
                     f"delivers them: {self._what_delivers(name)}"
                 )
             elif status.failed:
@@ -622,6 +627,12 @@ class JournaledLanes:
             originals=True,
             training_pid=os.getpid(),
         )
+
+
+def _also_unarrived(status: TrackerStatus) -> str:
+    if not status.unarrived:
+        return ""
+    return f", and {status.unarrived} that its library has taken are not known to have arrived"
 
 
 def _is_behind(worker: Worker, target: int) -> bool:

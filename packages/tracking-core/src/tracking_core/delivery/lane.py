@@ -11,7 +11,7 @@ from tracking_core.records import Config, Log, Status, Tags
 from tracking_core.rejections import Rejection
 from tracking_core.tracker import GeneralTracker
 
-__all__ = ["Lane", "LaneState", "TrackerStatus"]
+__all__ = ["Lane", "LaneState", "TrackerStatus", "unarrived_of"]
 
 LaneState: TypeAlias = Literal[
     "starting", "running", "retrying", "hung", "failed", "ended", "stopped"
@@ -26,6 +26,8 @@ class TrackerStatus(msgspec.Struct, frozen=True):
             ``"hung"`` if a call outlived its deadline; ``"failed"`` if it did not start and takes
             nothing (inline lane only); ``"ended"``; ``"stopped"`` if something is left for later.
         delivered: records that it took.
+        unarrived: of these, those that its library has taken and will send, and that the place where
+            people look is not known to have yet; 0 where a library sends at once.
         pending: records that are still on their way to it.
         failed: records that it refused for good.
         lost: records that damage or a full disk made unreadable before they reached it.
@@ -43,6 +45,13 @@ class TrackerStatus(msgspec.Struct, frozen=True):
     rejected: dict[Rejection, int] = {}
     last_error: str | None = None
     fault: Fault | None = None
+    unarrived: int = 0
+
+
+def unarrived_of(tracker: GeneralTracker | None) -> int:
+    """What a tracker says of `TrackerStatus.unarrived`, which may be anything."""
+    said: object = getattr(tracker, "unarrived", 0)
+    return max(said, 0) if type(said) is int else 0
 
 
 class Lane(Protocol):

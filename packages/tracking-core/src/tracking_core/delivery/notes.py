@@ -146,6 +146,7 @@ class WorkerNote(msgspec.Struct, frozen=True):
     rejected: list[tuple[str, str, str, int]] = []
     attempt: tuple[int, int] = (0, 0)
     trying: bool = False
+    unarrived: int = 0
 
 
 def read_manifest(writer: Path) -> Manifest:

@@ -18,7 +18,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from tracking_core.codec import Blob, decode, is_plain, travels
-from tracking_core.delivery.lane import LaneState, TrackerStatus
+from tracking_core.delivery.lane import LaneState, TrackerStatus, unarrived_of
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
 from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD, Refusals
 from tracking_core.delivery.retry import Backoff
@@ -200,6 +200,7 @@ class Worker:
             rejected={} if self._tracker is None else dict(self._tracker.rejections.counts),
             last_error=self._last_error,
             fault=self._fault,
+            unarrived=unarrived_of(self._tracker),
         )
 
     def watch(self) -> None:
@@ -661,6 +662,7 @@ class Worker:
                 rejected=[(*rejection, count) for rejection, count in counts.items()],
                 attempt=self._attempt,
                 trying=self._trying,
+                unarrived=unarrived_of(self._tracker),
             )
             write_note(self.directory, self.name, note)
 
