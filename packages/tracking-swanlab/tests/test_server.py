@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
-from tracking_core import Artifact, Image, TrackingWarning
+from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
 from tracking_core.testing import Seen, self_signed
 from tracking_swanlab import SwanLabTracker, read_run
+from tracking_swanlab.errors import SwanLabArrivalError
 
 from .conftest import forget_login
 from .server import Server
@@ -188,11 +191,17 @@ def test_what_the_native_run_logs_arrives_too(server: Server, tmp_path: Path) ->
 # --- swanlab sync ---
 
 
-def synced(tracker: SwanLabTracker, server: Server, tmp_path: Path) -> None:
+def synced(
+    tracker: SwanLabTracker, server: Server, tmp_path: Path, command: Sequence[str] = ()
+) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "swanlab", "sync", "--id", str(tracker.identity()["run_id"])]
+    usual = ["sync", "--id", str(tracker.identity()["run_id"]), run_dir(tracker)]
     done = subprocess.run(
-        [*command, run_dir(tracker)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "swanlab", *(command or usual)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -211,26 +220,60 @@ def test_swanlab_sync_sends_an_offline_run_once(server: Server, tmp_path: Path) 
     assert len(server.experiments) == 1
 
 
-def test_what_could_not_be_sent_is_sent_by_the_command_that_the_warning_names(
-    server: Server, tmp_path: Path
+@pytest.mark.parametrize("how", ["swanlab sync", "finish"])
+def test_what_could_not_be_sent_is_sent_by_the_command_that_is_named_or_by_the_next_try(
+    server: Server, tmp_path: Path, how: str
 ) -> None:
     tracker = started(tmp_path)
     tracker.deliver([row({"m": 0.0}, 0)])
+    assert tracker.unarrived == 0
     server.trouble = 503
-    with pytest.warns(TrackingWarning) as said:
+    with pytest.warns(TrackingWarning, match="the run goes on") as said:
         tracker.deliver([row({"m": 1.0}, 1)])
         tracker.deliver([row({"m": 2.0}, 2)])  # not asked again at once
-        asked = len(server.requests)
+    assert len(said) == 1
+    assert tracker.unarrived == 2
+    asked = len(server.requests)
+    with pytest.raises(SwanLabArrivalError, match="swanlab sync --id") as raised:
         tracker.finish("failed")
-    texts = [str(one.message) for one in said]
-    assert len(texts) == 2
-    assert "the run goes on" in texts[0]
-    assert f"swanlab sync --id {tracker.identity()['run_id']} {run_dir(tracker)}" in texts[1]
     assert len(server.requests) > asked
+    assert (tracker.fault(raised.value), tracker.unarrived) == ("server", 2)
     server.trouble = None
-    synced(tracker, server, tmp_path)
+    if how == "finish":
+        tracker.finish("failed")
+        assert tracker.unarrived == 0
+    else:
+        _, _, command = str(raised.value).partition("this sends it, too: swanlab ")
+        synced(tracker, server, tmp_path, command.split())
     assert server.scalars("m") == [(0, 0.0), (1, 1.0), (2, 2.0)]
     assert server.states == ["CRASHED"]
+
+
+@pytest.mark.parametrize("trouble", [403, 500, "page"])
+def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_it(
+    server: Server, tmp_path: Path, trouble: Any
+) -> None:
+    tracking = Tracking("swanlab", tmp_path / "logs")
+    arguments = {"log_dir": str(tmp_path / "log")}
+    tracking.init_trackers("digits", init_kwargs={"swanlab": arguments})
+    tracking.log({"m": 0.0}, step=0)
+    assert tracking.flush(60)
+    server.page = trouble == "page"
+    server.trouble = 200 if server.page else trouble
+    for step in range(1, 30):
+        tracking.log({"m": float(step)}, step=step)
+    with pytest.warns(TrackingWarning, match="are not known to have arrived") as said:
+        tracking.end_training(timeout=15.0)
+    server.trouble = None
+    (command,) = [
+        text.partition("this delivers them: ")[2]
+        for text in (str(one.message) for one in said)
+        if "this delivers them: " in text
+    ]
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert server.scalars("m") == [(step, float(step)) for step in range(30)]
+    assert server.states == ["FINISHED"]
 
 
 # --- a server that fails ---
@@ -384,10 +427,10 @@ def test_finishing_without_the_server_ends_in_time(
 ) -> None:
     tracker = started(tmp_path)
     server.trouble = trouble
-    with pytest.warns(TrackingWarning) as said:
+    with pytest.warns(TrackingWarning, match="the run goes on"):
         tracker.deliver([row({"m": 1.0}, 0)])
+    with pytest.raises(SwanLabArrivalError, match="swanlab sync --id"):
         tracker.finish("failed")
-    assert "swanlab sync --id" in str(said[-1].message)
     seen = Seen(read_run(run_dir(tracker)))
     assert (seen.values("m"), seen.status) == ([1.0], "failed")
 

@@ -32,6 +32,7 @@ from tracking_core.faults import status_of
 from tracking_core.rejections import say
 from tracking_swanlab.errors import (
     OFFLINE,
+    SwanLabArrivalError,
     SwanLabLoginError,
     explained,
     is_passing,
@@ -44,7 +45,7 @@ __all__ = ["Cloud"]
 
 LONGEST_ANSWER = 10  # seconds, of each request
 LONGEST_TURN = 15.0  # seconds, for what one batch sends; more is left after an outage
-LONGEST_END = 30.0  # seconds, for sending what is left
+LONGEST_END = 10.0  # seconds, for sending what is left, before it is tried anew
 MOST_RECORDS = 5000  # of one round of requests
 HEARTBEAT = 600  # seconds: the library's own
 
@@ -123,19 +124,22 @@ class Cloud:
         start.name, start.color = found.experiment["name"], found.color
         return start
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> bool:
         """Send what the run file holds beyond what was sent, unless the server failed just now.
+
+        Returns whether the server now has it all.
 
         What the server refuses for good is rejected; it stays in the run file.
         """
         with self._lock:
-            if time.monotonic() >= self._not_before:
-                self._send(LONGEST_TURN)
+            return time.monotonic() >= self._not_before and self._send(LONGEST_TURN)
 
     def finish(self, finish: Any) -> None:
-        """Send what is left, in a bounded time, and say how the run ended.
+        """Send what is left, in a bounded time, and say how the run ended. May be called again.
 
-        Warns with the command that sends the rest, if the server does not take it.
+        Raises:
+            SwanLabArrivalError: the server does not take everything now; it names the command that
+                sends the rest.
         """
         self._heartbeat.cancel()
         deadline = time.monotonic() + LONGEST_END
@@ -143,12 +147,12 @@ class Cloud:
         while not self._send(deadline - time.monotonic()) or not self._ended(finish):
             wait = max(0.0, self._not_before - time.monotonic())
             if time.monotonic() + wait >= deadline or not is_passing(self._said()):
-                say(
-                    f"tracker 'swanlab' could not send all of the run to {self._settings.api_host} "
-                    f"({_named(self._said())}). It is whole in its run file: "
+                error = self._said()
+                raise SwanLabArrivalError(
+                    f"tracker 'swanlab': not all of the run has arrived at {self._settings.api_host} "
+                    f"({_named(error)}). It is whole in its run file, and this sends it, too: "
                     f"swanlab sync --id {self._run_id} {self._run_file.parent}"
-                )
-                break
+                ) from error
             pause.wait(wait)
         with suppress(Exception), quiet():
             self._sender.close()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # importing it takes a while, and most runs meet none of this
     import requests
 
 __all__ = [
-    "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained",
+    "SwanLabArrivalError", "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained",
     "is_passing", "refuse_pages",
 ]  # fmt: skip
 
@@ -47,6 +47,13 @@ class SwanLabServerError(TrackingError, ConnectionError):
     def __init__(self, message: str, status_code: int | None = None) -> None:
         super().__init__(message)
         self.status_code = status_code
+
+
+class SwanLabArrivalError(TrackingError, RuntimeError):
+    """The run has ended here, and the server does not have all of it (`SwanLabTracker.finish`).
+
+    What kept it from there is its cause, and says whose fault it is.
+    """
 
 
 def is_passing(error: BaseException) -> bool:

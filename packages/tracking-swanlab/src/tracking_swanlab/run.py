@@ -40,6 +40,7 @@ class SwanLabRun:
         directory: what ``swanlab sync`` takes.
         files: what lies beside the run file.
         config_changed, tags_changed: whether `take` has to write them.
+        unarrived: how many records of the run file the server does not have.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class SwanLabRun:
         self._series = Series(path)
         self.files = Files(self.directory / "files")
         self.config_changed = self.tags_changed = False
+        self.unarrived = 0
+        self._finish: Any = None
         self._start = self._start_record(goes_on=bool(identity))
         self._native: NativeRun | None = None
         self._cloud: Cloud | None = None
@@ -106,7 +109,9 @@ class SwanLabRun:
             batch.commit()
         self.config_changed = self.tags_changed = False
         if self._cloud is not None:
-            self._cloud.catch_up()
+            self.unarrived += len(batch.records)
+            if self._cloud.catch_up():
+                self.unarrived = 0
 
     def _natively_configured(self) -> dict[str, Any]:
         """The configuration that users gave the native run themselves."""
@@ -129,20 +134,26 @@ class SwanLabRun:
         return self._native.run
 
     def finish(self, status: Status, ended_at: float) -> None:
-        """Store and send how the run ended, and close the run file."""
-        try:
-            if self._native is not None:
-                self._native.finish(STATES[status])
-            finish = FinishRecord(
+        """Store and send how the run ended, and close the run file.
+
+        Raises:
+            SwanLabArrivalError: the server does not have all of it; called again, this goes on.
+        """
+        if self._finish is None:
+            self._finish = FinishRecord(
                 state=adapter.state[STATES[status]],
                 error="" if status == "finished" else status,
                 finished_at=timestamp(ended_at),
             )
-            self._run_file.append([Record(num=builder.FINISH_RECORD_NUM, finish=finish)])
-        finally:
-            self.close()
+            try:
+                if self._native is not None:
+                    self._native.finish(STATES[status])
+                self._run_file.append([Record(num=builder.FINISH_RECORD_NUM, finish=self._finish)])
+            finally:
+                self.close()
         if self._cloud is not None:
-            self._cloud.finish(finish)
+            self._cloud.finish(self._finish)
+            self.unarrived = 0
 
     def close(self) -> None:
         """Give the run file back, without an end."""

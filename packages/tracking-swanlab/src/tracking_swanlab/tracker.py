@@ -145,7 +145,10 @@ class SwanLabTracker(RecordTracker):
                         batch.add(record, record.options.get(self.name, {}))
                     case End():  # finish() says it, once the last record has been taken
                         self._ended_at = record.wall_time
-            run.take(batch)
+            try:
+                run.take(batch)
+            finally:
+                self.unarrived = run.unarrived
 
     def identity(self) -> dict[str, Plain]:
         """The run's id and where its file lies: ``{"run_id": ..., "run_dir": ...}``.
@@ -178,14 +181,17 @@ class SwanLabTracker(RecordTracker):
     def finish(self, status: Status = "finished") -> None:
         """Say how the run ended, close its file, and online send what is left.
 
-        A second time it does nothing. Sending takes at most about half a minute; if the server does
-        not take all, a warning names the ``swanlab sync`` command that sends the rest.
+        A second time it does nothing, but if it raises, the next call goes on.
+
+        Raises:
+            SwanLabArrivalError: the server did not take all within ten seconds. It names the
+                ``swanlab sync`` command that sends it, too.
         """
         with self._lock:
-            run, self._run = self._run, None
-            if run is None:
+            if (run := self._run) is None:
                 return
             run.finish(status, time.time() if self._ended_at is None else self._ended_at)
+            self._run, self.unarrived = None, 0
 
     def _running(self) -> SwanLabRun:
         if self._run is None:
