@@ -12,8 +12,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-import requests
-
 from tracking_core.network import reason_of, remedy_of
 from tracking_wandb.errors import (
     ADDRESS,
@@ -115,6 +113,8 @@ class Remote:
         yield from _steps_of(_run_of(self._ask(_PAGE, **asked)).get("history"))
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
+        import requests
+
         settings = self._settings
         proxy = proxy_of(self.host, settings.http_proxy, settings.https_proxy)
         try:

@@ -14,6 +14,7 @@ import msgspec
 from tracking_core.errors import JournalError
 from tracking_core.journal import read_regular, replace_regular
 from tracking_core.plain import text
+from tracking_core.redaction import redacted
 
 __all__ = ["Remarks", "read_remarks"]
 
@@ -32,7 +33,7 @@ class Remarks:
 
     def add(self, message: str) -> None:
         """Keep `message`. It never raises: a disk that refuses costs the remark alone."""
-        message = text(message)[:LONGEST]
+        message = redacted(text(message))[:LONGEST]
         with self._lock:
             if message in self._said or len(self._said) >= MOST:
                 return
