@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import urllib.error
+from email.message import Message
 
 import pytest
 
-from tracking_core.network import causes, proxy_for, reason_of, remedy_of
+from tracking_core.network import causes, proxy_for, reason_of, remedy_of, retry_after_of
 
 
 class MaxRetryError(Exception):
@@ -110,3 +111,43 @@ def test_errors_that_hold_one_another_come_once() -> None:
     one, two = ValueError("one"), ValueError("two")
     one.__cause__, two.__cause__ = two, one
     assert list(causes(one)) == [one, two]
+
+
+class Answer:
+    def __init__(self, said: object) -> None:
+        self.headers = {"Retry-After": said}
+
+
+class HTTPStatusError(Exception):
+    """Of requests and httpx."""
+
+    def __init__(self, said: object) -> None:
+        super().__init__("503")
+        self.response = Answer(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("8", 8.0),
+        (" 0 ", 0.0),
+        ("100000", 600.0),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 600.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+        (8, 0.0),
+        (None, 0.0),
+    ],
+)
+def test_how_long_a_server_wants_to_be_left_alone(said: object, seconds: float) -> None:
+    outer = RuntimeError("of a library")
+    outer.__cause__ = HTTPStatusError(said)
+    assert retry_after_of(outer) == seconds
+
+
+def test_who_says_nothing_of_a_wait_is_not_waited_for() -> None:
+    headers = Message()
+    headers["Retry-After"] = "3"
+    assert retry_after_of(urllib.error.HTTPError("http://x", 429, "busy", headers, None)) == 3.0
+    assert retry_after_of(Hostile()) == retry_after_of(ConnectionError("refused")) == 0.0

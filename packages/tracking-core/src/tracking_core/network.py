@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-__all__ = ["causes", "proxy_for", "reason_of", "remedy_of"]
+__all__ = ["causes", "proxy_for", "reason_of", "remedy_of", "retry_after_of"]
 
 PROXY = (
     "the proxy does not let it through: see to HTTPS_PROXY and HTTP_PROXY, or take the host out of "
@@ -24,6 +26,7 @@ NO_ADDRESS = frozenset({
 })  # fmt: skip
 # Not that nobody can say for now.
 NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+LONGEST_TO_BE_ASKED_FOR = 600.0
 NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
@@ -62,6 +65,34 @@ def remedy_of(
         if type(cause).__name__ in NO_ADDRESS or isinstance(cause, UnicodeError):
             return f"{address} is no address"
     return None
+
+
+def retry_after_of(error: BaseException) -> float:
+    """How many seconds the server asks to be left alone for, ten minutes at most; 0 if it does not.
+
+    Looks at the header ``Retry-After`` (RFC 9110, section 10.2.3) of the answers that HTTP libraries
+    put on their errors.
+    """
+    for cause in causes(error):
+        for path in ("response.headers", "headers"):
+            try:
+                said = attrgetter(path)(cause).get("Retry-After")
+            except Exception:  # a stranger's error, or none of HTTP
+                continue
+            if isinstance(said, str):
+                return min(max(_seconds(said), 0.0), LONGEST_TO_BE_ASKED_FOR)
+    return 0.0
+
+
+def _seconds(said: str) -> float:
+    if said.strip().isdecimal():
+        return float(said)
+    from email.utils import parsedate_to_datetime  # takes a while, and few servers say a date
+
+    try:
+        return parsedate_to_datetime(said).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def proxy_for(url: str) -> str | None:

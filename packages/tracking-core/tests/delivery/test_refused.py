@@ -4,8 +4,10 @@ and nothing that was taken is given again."""
 from __future__ import annotations
 
 import random
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +290,26 @@ def test_an_answer_of_fault_that_is_none_is_passed_over(quiet: None) -> None:
     tracking = run(tracker, 10)
     tracking.end_training()
     assert buried(tracking) == [5] and tracking.status()["picky"].state == "ended"
+
+
+class Busy(Exception):
+    """Of an HTTP library, for an answer that says when to come again."""
+
+    status_code = 429
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+def test_a_server_that_says_when_to_come_again_is_left_alone_until_then() -> None:
+    times: list[float] = []
+
+    def trouble(number: int) -> BaseException | None:
+        times.append(time.monotonic())
+        return Busy("too many requests") if len(times) < 3 else None
+
+    picky = PickyTracker(trouble)
+    tracking = Tracking(picky)
+    tracking.init_trackers("p")
+    tracking.log({"n": 1})
+    assert tracking.flush(30)
+    tracking.end_training()
+    assert [late - early >= 1.0 for early, late in pairwise(times)] == [True, True]

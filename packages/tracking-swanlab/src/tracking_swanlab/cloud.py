@@ -29,6 +29,7 @@ from swanlab.sdk.internal.pkg.timer import Timer
 
 from tracking_core.delivery.retry import Backoff
 from tracking_core.faults import status_of
+from tracking_core.network import retry_after_of
 from tracking_core.rejections import say
 from tracking_swanlab.errors import (
     OFFLINE,
@@ -238,7 +239,7 @@ class Cloud:
         self._trouble = error
         if status_of(error) == 401:  # the session may have been ended: log in anew
             self._log_out()
-        self._not_before = time.monotonic() + self._backoff.next()
+        self._wait_for(error)
         if first:
             say(
                 f"tracker 'swanlab' can't reach {self._settings.api_host} ({_named(error)}): the "
@@ -257,9 +258,13 @@ class Cloud:
                 )
         except Exception as error:  # likewise
             self._trouble = error
-            self._not_before = time.monotonic() + self._backoff.next()
+            self._wait_for(error)
             return False
         return True
+
+    def _wait_for(self, error: Exception) -> None:
+        pause = max(self._backoff.next(), retry_after_of(error))
+        self._not_before = time.monotonic() + pause
 
     def _said(self) -> Exception:
         return self._trouble or ConnectionError("no answer")

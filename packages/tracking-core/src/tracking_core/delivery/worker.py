@@ -26,6 +26,7 @@ from tracking_core.delivery.vetting import vetted
 from tracking_core.errors import JournalError, TrackingError
 from tracking_core.faults import Fault, fault_of, fault_of_start
 from tracking_core.journal import Blobs, Cursor, Damage, DeadLetters, Entry, Reader, read_owner
+from tracking_core.network import retry_after_of
 from tracking_core.plain import text
 from tracking_core.records import End, Log, Plain, Record, Status
 from tracking_core.redaction import redacted
@@ -141,6 +142,7 @@ class Worker:
         self._over = False
         self._last_error: str | None = None
         self._fault: Fault | None = None
+        self._not_before = 0.0  # (`time.monotonic`): a server has asked for that
         self._busy_since: float | None = None
         self._noted = float("-inf")
         self._noted_for = self._cursor.acked
@@ -597,6 +599,7 @@ class Worker:
         fault = self._fault_of(error)
         self._fault = fault_of_start(fault, error) if starting else fault
         self._last_error = _words(error)
+        self._not_before = time.monotonic() + retry_after_of(error)
         if self._state == "running":
             self._state = "retrying"
         self._note(now=True)
@@ -614,8 +617,8 @@ class Worker:
         return Backoff(self._policy.first_wait, self._policy.longest_wait)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait for the next try; False if there shall be none."""
-        until = time.monotonic() + seconds
+        """Wait for the next try, or longer if the server has asked for it; False for none."""
+        until = max(time.monotonic() + seconds, self._not_before)
         while not self._stopping and not self._hurried:
             left = min(until, self._give_up) - time.monotonic()
             if left <= 0:
