@@ -398,6 +398,20 @@ class TestStart:
             started(tmp_path / ".aim").finish()
         assert len(os.listdir(tmp_path / ".aim" / "meta" / "chunks")) == 2
 
+    def test_a_repository_that_was_deleted_is_begun_anew_though_aim_has_the_old_one_open(
+        self, tmp_path: Path
+    ) -> None:
+        old = started(tmp_path)
+        old.deliver([row(0, m=1.0)])
+        shutil.rmtree(tmp_path / ".aim")
+        new = started(tmp_path, "other")
+        new.deliver([row(0, m=2.0)])
+        new.finish()
+        assert seen(new).values("m") == [2.0]
+        assert [run.name for run in Repo.from_path(str(tmp_path)).structured_db.runs()] == ["other"]
+        with contextlib.suppress(Exception):  # its place is gone
+            old.finish()
+
 
 class TestWhatAimShows:
     def test_a_finished_run_is_found_by_queries(self, tmp_path: Path) -> None:

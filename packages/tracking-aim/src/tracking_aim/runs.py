@@ -26,6 +26,7 @@ from aim.sdk.lock_manager import LockManager, SFRunLock
 from aim.sdk.repo import Repo, RepoStatus
 from aim.sdk.reporter import ScheduledStatusReporter
 from aim.sdk.utils import clean_repo_path
+from aim.storage.structured.db import DB
 
 from tracking_aim.errors import AimRepositoryError
 from tracking_aim.layout import STATUS, Path
@@ -335,6 +336,7 @@ def repository(path: str) -> Any:
             with only_one(os.path.join(path, get_aim_repo_name())):
                 if Repo.check_repo_status(path) == RepoStatus.MISSING:
                     _make_repository(path)
+            _forget_repository(path)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise AimRepositoryError(
             f"tracker 'aim' can't make its repository in {path!r}: {error}. Give another logging_dir "
@@ -346,6 +348,14 @@ def repository(path: str) -> Any:
             "Aim, or was never finished. Upgrade it with `aim upgrade`, or move it away"
         )
     return Repo.from_path(path)
+
+
+def _forget_repository(path: str) -> None:
+    """Have Aim look at a repository anew: one of the same place was deleted, and it may still have
+    that one's database open."""
+    with suppress(AttributeError):  # another version of Aim
+        Repo._pool.pop(path, None)
+        DB._pool.pop(os.path.join(path, get_aim_repo_name()), None)
 
 
 def _is_abandoned(repo: Any, run_hash: str) -> bool:
