@@ -25,6 +25,7 @@ import pytest
 
 from tracking_core import Histogram, Image, Table, Tracking
 from tracking_core.errors import TrackingWarning, let_through
+from tracking_core.journal import Writer
 from tracking_core.testing import MemoryTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore::tracking_core.TrackingWarning")
@@ -43,6 +44,10 @@ class Base(BaseException):
 @pytest.fixture(autouse=True)
 def _journals_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKING_DIR", str(tmp_path / "journals"))
+    # What interrupted calls left waiting makes the next one longer by as much as the interruption
+    # moves on, until the helper comes, which nothing interrupts.
+    often = partial(Writer.create, sync_interval=0.1)
+    monkeypatch.setattr("tracking_core.delivery.journaled.Writer.create", often)
 
 
 # --- what is a value's ---

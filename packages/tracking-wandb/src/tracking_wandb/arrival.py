@@ -34,14 +34,10 @@ FOLDER = "rest"
 _OF_A_ROW = frozenset({"files", "artifact", "output", "output_raw", "stats", "final"})
 
 # They say what the run is to be: a log says so itself.
-_OF_A_RUN = (
-    "WANDB_MODE",
-    "WANDB_RUN_ID",
-    "WANDB_RESUME",
-    "WANDB_SERVICE",
-    "WANDB_NAME",
-    "WANDB_TAGS",
-)
+_OF_A_RUN = frozenset({
+    "WANDB_JOB_TYPE", "WANDB_MODE", "WANDB_NAME", "WANDB_NOTES", "WANDB_RESUME", "WANDB_RUN_GROUP", "WANDB_RUN_ID",
+    "WANDB_SERVICE", "WANDB_TAGS",
+})  # fmt: skip
 
 
 def can_tell(settings: Any) -> bool:

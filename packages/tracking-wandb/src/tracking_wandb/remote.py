@@ -145,8 +145,12 @@ class Remote:
             self.host,
             "can't tell which rows have arrived",
         )
+        # It may say when to come again.
+        cause = requests.HTTPError(answer.reason, response=answer)
         # A run that is not there is an answer; whatever else is refused may pass.
-        raise said if isinstance(said, WandBLoginError) else WandBServiceError(str(said))
+        raise (
+            said if isinstance(said, WandBLoginError) else WandBServiceError(str(said))
+        ) from cause
 
 
 def _trusted() -> str | bool:
