@@ -18,7 +18,8 @@ import pytest
 
 from tracking_core import Image, Tracking, TrackingWarning
 from tracking_wandb import WandBTracker
-from tracking_wandb.errors import WandBLoginError, WandBServiceError
+from tracking_wandb.errors import WandBLoginError, WandBServiceError, WandBSettingError
+from tracking_wandb.remote import Remote
 from tracking_wandb.session import imported
 from tracking_wandb.transaction_log import TransactionLog, write_log
 
@@ -220,3 +221,19 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
     assert values_of(server) == [float(step) for step in range(30)]
     assert (server.exit_code, server.config["lr"]["value"]) == (0, 0.5)
     imported().teardown()
+
+
+def test_where_only_wandbs_own_service_reaches_the_server_the_run_ends_and_that_is_said(
+    make: Make, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = started(make, finish_timeout=20.0)
+    logged(tracker, range(3))
+    refused = WandBSettingError("tracker 'wandb' can't tell which rows have arrived: a certificate")
+
+    def lacks(*_: object) -> set[int]:
+        raise refused
+
+    monkeypatch.setattr(Remote, "lacks", lacks)
+    with pytest.warns(TrackingWarning, match="a certificate; what W&B sent is not known"):
+        tracker.finish()
+    assert values_of(server) == [0.0, 1.0, 2.0]

@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from tracking_core.faults import fault_of
 from tracking_core.network import reason_of, remedy_of
 from tracking_wandb.errors import (
     ADDRESS,
@@ -22,13 +23,19 @@ from tracking_wandb.errors import (
 )
 from tracking_wandb.reach import proxy_of
 
-__all__ = ["Remote"]
+__all__ = ["Remote", "see_to_answer"]
 
-SECONDS = 20.0  # for an answer
+SECONDS = 10.0  # for an answer
+# Where Go's library looks on Linux (crypto/x509); elsewhere it asks the system.
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+)  # fmt: skip
 GOING_ON = frozenset({"running", "crashed"})  # the second where W&B's service fell silent
 STEPS_OF_AN_ANSWER = 10_000
 ROWS_OF_AN_ANSWER = 1000
 
+_WHO = "query Viewer { viewer { id } }"
 _COUNT = """query RunRows($entity: String, $project: String!, $run: String!) {
   model(name: $project, entityName: $entity) { bucket(name: $run, missingOk: true) {
     historyLineCount state
@@ -113,49 +120,72 @@ class Remote:
         yield from _steps_of(_run_of(self._ask(_PAGE, **asked)).get("history"))
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
-        import requests
+        doing = "can't tell which rows have arrived"
+        return _answer(self._settings, query, {**self._run, **variables}, doing)
 
-        settings = self._settings
-        proxy = proxy_of(self.host, settings.http_proxy, settings.https_proxy)
-        try:
-            with requests.Session() as session:
-                session.trust_env = False  # it has other rules than W&B's service, which is in Go
-                answer = session.post(
-                    f"{self.host}/graphql",
-                    json={"query": query, "variables": {**self._run, **variables}},
-                    auth=("api", settings.api_key),
-                    headers=settings.x_extra_http_headers,
-                    proxies={} if proxy is None else dict.fromkeys(("http", "https"), proxy),
-                    verify=not settings.insecure_disable_ssl and _trusted(),
-                    timeout=SECONDS,
-                )
-        except (requests.RequestException, OSError) as error:
-            doing = f"tracker 'wandb' can't ask {self.host} which rows have arrived"
-            if remedy := remedy_of(error, ADDRESS, proxied=proxy is not None):
-                raise WandBSettingError(f"{doing}: {remedy} ({reason_of(error)})") from error
-            raise WandBServiceError(f"{doing}: {reason_of(error)}") from error
-        try:
-            content = answer.json()
-        except ValueError:
-            content = None
-        if answer.ok and isinstance(content, dict) and isinstance(content.get("data"), dict):
-            return dict(content["data"])
-        said = heard(
-            f"returned error {answer.status_code}: {answer.text}",
-            self.host,
-            "can't tell which rows have arrived",
-        )
-        # It may say when to come again.
-        cause = requests.HTTPError(answer.reason, response=answer)
-        # A run that is not there is an answer; whatever else is refused may pass.
-        raise (
-            said if isinstance(said, WandBLoginError) else WandBServiceError(str(said))
-        ) from cause
+
+def see_to_answer(settings: Any) -> None:
+    """Return if the server answers as W&B's does, or if that is not sure.
+
+    W&B's service tries for half a minute before it says what is wrong: as long as that, nobody would
+    know.
+
+    Raises:
+        WandBLoginError: it refuses the key.
+        WandBServiceError: it does not answer, fails, or is somebody else.
+    """
+    if not settings.api_key:
+        return
+    try:
+        _answer(settings, _WHO, {}, "could not begin a run")
+    except WandBSettingError:
+        pass  # W&B's service may have other certificates and proxies
+    except WandBServiceError as error:
+        if error.__cause__ is None or fault_of(error.__cause__) == "server":
+            raise  # else it may be the question that it does not like
+
+
+def _answer(settings: Any, query: str, variables: dict[str, Any], doing: str) -> dict[str, Any]:
+    """What W&B's API answers to `query`; `doing` says what for, in errors."""
+    import requests
+
+    host: str = settings.base_url
+    proxy = proxy_of(host, settings.http_proxy, settings.https_proxy)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # it has other rules than W&B's service, which is in Go
+            answer = session.post(
+                f"{host}/graphql",
+                json={"query": query, "variables": variables},
+                auth=("api", settings.api_key),
+                headers=settings.x_extra_http_headers,
+                proxies={} if proxy is None else dict.fromkeys(("http", "https"), proxy),
+                verify=not settings.insecure_disable_ssl and _trusted(),
+                timeout=SECONDS,
+            )
+    except (requests.RequestException, OSError) as error:
+        said = f"tracker 'wandb' {doing}: {host} does not answer"
+        if remedy := remedy_of(error, ADDRESS, proxied=proxy is not None):
+            raise WandBSettingError(f"{said}: {remedy} ({reason_of(error)})") from error
+        raise WandBServiceError(f"{said} ({reason_of(error)})") from error
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    if answer.ok and isinstance(content, dict) and isinstance(content.get("data"), dict):
+        return dict(content["data"])
+    explained = heard(f"HTTP {answer.status_code}: {answer.text}", host, doing)
+    # A run that is not there is an answer; whatever else is refused may pass.
+    passing = isinstance(explained, WandBLoginError)
+    # What is wrong may pass at a time that the answer says.
+    cause = requests.HTTPError(answer.reason, response=answer)
+    raise (explained if passing else WandBServiceError(str(explained))) from cause
 
 
 def _trusted() -> str | bool:
     """The certificates that W&B's service goes by; or those that come with `requests`."""
-    return os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or True
+    named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
+    return named or next(filter(os.path.isfile, CERTIFICATES), True)
 
 
 def _parts(steps: Collection[int], most: int) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ from tracking_core.rejections import say
 from tracking_wandb.arguments import settings_of
 from tracking_wandb.errors import OFFLINE, WandBLoginError, WandBSettingError, explained
 from tracking_wandb.reach import see_to
+from tracking_wandb.remote import see_to_answer
 
 __all__ = ["PROTO", "abandon", "began", "bury", "imported", "is_finished"]
 
@@ -111,6 +112,7 @@ def began(
                 chosen = host != type(merged).model_fields["base_url"].default
                 proxies = {"http_proxy": merged.http_proxy, "https_proxy": merged.https_proxy}
                 see_to(host, chosen=chosen, **proxies)
+                see_to_answer(merged)
                 before(merged)
             with attempt.taken_down_if_it_fails(_service(merged)):
                 return wandb.init(**{**arguments, "settings": settings, "reinit": "create_new"})

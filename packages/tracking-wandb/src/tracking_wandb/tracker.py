@@ -32,7 +32,7 @@ from tracking_wandb import arguments, names
 from tracking_wandb.arrival import bring, can_tell
 from tracking_wandb.config import Entries
 from tracking_wandb.current import say_if_there_is_one
-from tracking_wandb.errors import WandBArrivalError, WandBServiceError
+from tracking_wandb.errors import WandBArrivalError, WandBServiceError, WandBSettingError
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import LARGEST_ROW, Rows, files_message, text_of
@@ -208,6 +208,9 @@ class WandBTracker(RecordTracker):
         except WandBArrivalError as error:
             self.unarrived = error.rows
             raise
+        except WandBSettingError as error:
+            # W&B's service has reached it: it has other certificates and proxies than we.
+            say(f"{error}; what W&B sent is not known")
         self.unarrived = 0
 
     def _begin(self, identity: Mapping[str, Plain]) -> None:
