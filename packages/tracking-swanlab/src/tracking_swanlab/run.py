@@ -153,7 +153,6 @@ class SwanLabRun:
                 self.close()
         if self._cloud is not None:
             self._cloud.finish(self._finish)
-            self.unarrived = 0
 
     def close(self) -> None:
         """Give the run file back, without an end."""

@@ -70,10 +70,13 @@ def bring(settings: Any, run: Mapping[str, Any], *, ended: bool) -> None:
     remote = Remote(settings, run)
     said = ""
     lacking = _lacking(remote, segments)
+    lacks_the_end = ended and remote.goes_on()
+    if not (any(lacking) or lacks_the_end):
+        return
     for segment, steps in zip(segments, lacking, strict=True):
-        says_the_end = ended and segment is segments[-1]
-        if steps or (says_the_end and remote.goes_on()):
-            said = _send(segment, steps, settings, run, ended=says_the_end) or said
+        last = segment is segments[-1]
+        if steps or (last and lacks_the_end):
+            said = _send(segment, steps, settings, run, ended=last and ended) or said
     left = sum(map(len, _lacking(remote, segments))) if any(lacking) else 0
     if left or (ended and remote.goes_on()):
         what = f"{left} of {logged} rows have" if left else "how the run ended has"

@@ -174,12 +174,12 @@ def _answer(settings: Any, query: str, variables: dict[str, Any], doing: str) ->
         content = None
     if answer.ok and isinstance(content, dict) and isinstance(content.get("data"), dict):
         return dict(content["data"])
-    explained = heard(f"HTTP {answer.status_code}: {answer.text}", host, doing)
-    # A run that is not there is an answer; whatever else is refused may pass.
-    passing = isinstance(explained, WandBLoginError)
-    # What is wrong may pass at a time that the answer says.
-    cause = requests.HTTPError(answer.reason, response=answer)
-    raise (explained if passing else WandBServiceError(str(explained))) from cause
+    refusal = heard(f"HTTP {answer.status_code}: {answer.text}", host, doing)
+    if not isinstance(refusal, WandBLoginError):
+        # A run that is not there is an answer; whatever else is refused may pass.
+        refusal = WandBServiceError(str(refusal))
+    # The answer may say when to come again.
+    raise refusal from requests.HTTPError(answer.reason, response=answer)
 
 
 def _trusted() -> str | bool:

@@ -367,7 +367,7 @@ class WandBTracker(RecordTracker):
         return messages
 
     def _item(self, key: str, value: Any, native: int, items: dict[str, str]) -> bool:
-        """Put a value into the row `items`; false if its name is taken there."""
+        """Put a value into the row `items`; false if its name is taken, or there is no room."""
         media = media_list(value)
         if not media:
             name, said = names.name_of(key), text_of(value)

@@ -529,7 +529,8 @@ class JournaledLanes:
 
     def _remarks(self) -> Iterator[str]:
         """What the trackers have to say of this process, and what the delivery process has said."""
-        yield from read_remarks(self.directory)
+        if self._supervisor is not None:
+            yield from read_remarks(self.directory)
         for member in self._members:
             if type(member.tracker).remarks is not GeneralTracker.remarks:
                 identity = read_note(self.directory, member.spec.name).identity
@@ -567,9 +568,16 @@ class JournaledLanes:
                 )
             elif status.state != "ended":
                 trouble = f" ({status.last_error})" if status.last_error else ""
+                arriving = (
+                    f", and {status.unarrived} that its library has taken are not known to have "
+                    "arrived"
+                    if status.unarrived
+                    else ""
+                )
                 say(
                     f"{status.pending} records for tracker {name!r} are still to be "
-                    f"delivered{_also_unarrived(status)}{trouble}; they are kept{self._who_goes_on(name, status)}, and this "
+                    f"delivered{arriving}{trouble}; they are kept"
+                    f"{self._who_goes_on(name, status)}, and this "
                     f"delivers them: {self._what_delivers(name)}"
                 )
             elif status.failed:
@@ -627,12 +635,6 @@ class JournaledLanes:
             originals=True,
             training_pid=os.getpid(),
         )
-
-
-def _also_unarrived(status: TrackerStatus) -> str:
-    if not status.unarrived:
-        return ""
-    return f", and {status.unarrived} that its library has taken are not known to have arrived"
 
 
 def _is_behind(worker: Worker, target: int) -> bool:
