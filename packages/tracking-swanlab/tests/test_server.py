@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import warnings
@@ -19,7 +18,7 @@ from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
 from tracking_core.records import Config, Log, Record, Tags
-from tracking_core.testing import Seen, self_signed
+from tracking_core.testing import Seen, named_command, self_signed
 from tracking_swanlab import SwanLabTracker, read_run
 from tracking_swanlab.errors import SwanLabArrivalError
 
@@ -265,12 +264,7 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
     with pytest.warns(TrackingWarning, match="are not known to have arrived") as said:
         tracking.end_training(timeout=15.0)
     server.trouble = None
-    (command,) = [
-        text.partition("this delivers them: ")[2]
-        for text in (str(one.message) for one in said)
-        if "this delivers them: " in text
-    ]
-    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(named_command(said), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert server.scalars("m") == [(step, float(step)) for step in range(30)]
     assert server.states == ["FINISHED"]

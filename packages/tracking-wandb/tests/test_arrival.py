@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy
 import pytest
 
 from tracking_core import Image, Tracking, TrackingWarning
+from tracking_core.testing import named_command
 from tracking_wandb import WandBTracker
 from tracking_wandb.errors import WandBLoginError, WandBServiceError, WandBSettingError
 from tracking_wandb.remote import Remote
@@ -187,15 +185,6 @@ def test_a_log_is_written_as_it_is_read(tmp_path: Path, sizes: list[int]) -> Non
     assert (found, log.damaged) == (records, 0)
 
 
-def named_command(said: Sequence[warnings.WarningMessage]) -> list[str]:
-    (command,) = [
-        text.partition("this delivers them: ")[2]
-        for text in map(str, (one.message for one in said))
-        if "this delivers them: " in text
-    ]
-    return shlex.split(command)
-
-
 @pytest.mark.parametrize("delivery", ["process", "thread"])
 @pytest.mark.parametrize("trouble", [401, 500, "page"])
 def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_it(
@@ -215,8 +204,7 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
         tracking.end_training(timeout=4.0)
     assert server.history == {}
     server.be_in_trouble(0)
-    command = named_command(said)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(named_command(said), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert values_of(server) == [float(step) for step in range(30)]
     assert (server.exit_code, server.config["lr"]["value"]) == (0, 0.5)

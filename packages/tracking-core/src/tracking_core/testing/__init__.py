@@ -20,6 +20,7 @@ import pytest
 # Without it a standard test that fails says AssertionError, and not what it saw.
 pytest.register_assert_rewrite("tracking_core.testing.conformance")
 
+from tracking_core.testing.commands import named_command
 from tracking_core.testing.conformance import KINDS, TrackerConformance
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.servers import refusing, self_signed
@@ -40,6 +41,7 @@ __all__ = [
     "TrackerConformance",
     "assert_is_the_readmes_run",
     "frames_of",
+    "named_command",
     "pixels_of",
     "python_of",
     "refusing",
