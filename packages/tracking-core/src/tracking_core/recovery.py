@@ -465,7 +465,7 @@ def _left(job: Job, last: int, reason: str, *, anyway: bool = False) -> TrackerS
     return TrackerStatus(
         "stopped",
         delivered=note.delivered,
-        pending=max(0, last - read_acked(job.writer, job.name)),
+        pending=max(0, last - read_acked(job.writer, job.name)) + note.postponed,
         failed=note.failed,
         lost=note.lost,
         last_error=reason,

@@ -95,6 +95,8 @@ class GeneralTracker:
         unarrived: of a library that takes records and sends them later: how many it has taken that
             the place where people look is not known to have. `finish` returns once there are none,
             and raises if that takes too long; the next call goes on.
+        pace: seconds from one `deliver` call to the next while the run goes on, for a server that
+            many runs ask; the first one, and the last, wait for nothing. `start` may set it.
     """
 
     name: str
@@ -107,6 +109,7 @@ class GeneralTracker:
     training_pid: int | None = None
     taken: int = 0
     unarrived: int = 0
+    pace: float = 0.0
 
     if TYPE_CHECKING:
         # Only declared: a subclass that forgets it must be told so.

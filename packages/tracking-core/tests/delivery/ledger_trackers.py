@@ -43,7 +43,7 @@ class LedgerTracker(RecordTracker):
 
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
     a ConnectionError, ``say <words>`` warns of the words and goes on, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
-    gone; `begun` is the moment in which `start` has begun the native run and not returned. A record
+    gone; `store` is what `deliver` does with texts; `begun` is the moment in which `start` has begun the native run and not returned. A record
     whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`. With `measured` it may
     not live in the delivery process; with `sends_later` it counts what it takes as not arrived before `finish`.
     """
@@ -98,6 +98,8 @@ class LedgerTracker(RecordTracker):
 
     def deliver(self, records: Sequence[Record]) -> None:
         self._obey("deliver")
+        if any(isinstance(record, Log) and _has_texts(record) for record in records):
+            self._obey("store")
         if self.pause:
             threading.Event().wait(self.pause)
         for record in records:
@@ -179,6 +181,10 @@ class OtherTracker(LedgerTracker):
     """The same under another name."""
 
     name = "other"
+
+
+def _has_texts(record: Log) -> bool:
+    return any(isinstance(value, str) for value in record.values.values())
 
 
 def _line(record: Record) -> dict[str, Any]:

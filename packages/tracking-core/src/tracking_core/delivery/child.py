@@ -105,7 +105,7 @@ def main() -> int:
         if until is not None and now > until + patience:
             break
         for worker, thread in zip(workers, threads, strict=True):
-            thread.join(0.2)
+            thread.join(0.2 / len(threads))
             worker.watch()
         if (now_begun := sum(worker.started.is_set() for worker in workers)) > begun:
             begun = now_begun

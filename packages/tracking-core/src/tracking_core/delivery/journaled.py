@@ -335,18 +335,21 @@ class JournaledLanes:
 
     def flush(self, timeout: float | None) -> bool:
         target = self._writer.status().last_seq
+        self._hurry()
         self._wait(
             lambda: all(
-                self._acked(name) >= target or self._is_hopeless(name) for name in self._names()
+                self._has_all(name, target) or self._is_hopeless(name) for name in self._names()
             ),
             timeout,
         )
-        return all(self._acked(name) >= target for name in self._names())
+        return all(self._has_all(name, target) for name in self._names())
 
     def catch_up(self, timeout: float) -> None:
         target = self.count
         began = time.monotonic()
         workers = list(self._workers.values())
+        for worker in workers:
+            worker.hurry()
 
         def is_awaited(worker: Worker) -> bool:
             patience = timeout if worker.started.is_set() else max(timeout, SECONDS_OF_A_START)
@@ -384,15 +387,19 @@ class JournaledLanes:
     def _wait_for_the_end(self, deadline: float) -> None:
         if self._supervisor is not None and not self._wait(self._all_written, SECONDS_FOR_THE_DISK):
             self._take_over(deadline)
-        for worker in self._workers.values():
-            worker.hurry()
-        if self._supervisor is not None:
-            ask(self.directory, "hurry")
+        self._hurry()
         done = self._nothing_to_wait_for
         first = min(SECONDS_BEFORE_IT_IS_SAID, deadline - time.monotonic())
         if not self._wait(done, first) and time.monotonic() < deadline:
             self._tell_what_is_waited_for(deadline - time.monotonic())
             self._wait(done, deadline - time.monotonic())
+
+    def _hurry(self) -> None:
+        """Have delivered now what waits for its next try, or for a server to be asked again."""
+        for worker in self._workers.values():
+            worker.hurry()
+        if self._supervisor is not None:
+            ask(self.directory, "hurry")
 
     def _close(self, deadline: float) -> None:
         if self._supervisor is not None:
@@ -413,13 +420,14 @@ class JournaledLanes:
     def _names(self) -> list[str]:
         return [member.spec.name for member in self._members]
 
-    def _acked(self, name: str) -> int:
-        """The number of the last record that a tracker has; its worker looks at the journal now."""
+    def _has_all(self, name: str, target: int) -> bool:
+        """Whether a tracker has all records up to `target`; its worker looks at the journal now."""
         worker = self._workers.get(name)
         if worker is None:
-            return read_acked(self.directory, name)
+            acked = read_acked(self.directory, name)
+            return acked >= target and not read_note(self.directory, name).postponed
         worker.nudge()
-        return worker.acked
+        return worker.acked >= target and not worker.postponed
 
     def _is_over(self, name: str) -> bool:
         """Whether a tracker's run has ended, or nothing more is tried."""
@@ -493,7 +501,7 @@ class JournaledLanes:
         return TrackerStatus(
             state,
             delivered=note.delivered,
-            pending=max(0, last - read_acked(self.directory, spec.name)),
+            pending=max(0, last - read_acked(self.directory, spec.name)) + note.postponed,
             failed=note.failed,
             lost=note.lost,
             rejected={Rejection(*what): count for *what, count in note.rejected},

@@ -147,6 +147,7 @@ class WorkerNote(msgspec.Struct, frozen=True):
     attempt: tuple[int, int] = (0, 0)
     trying: bool = False
     unarrived: int = 0
+    postponed: int = 0
 
 
 def read_manifest(writer: Path) -> Manifest:

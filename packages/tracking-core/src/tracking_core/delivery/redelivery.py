@@ -36,6 +36,8 @@ class Redelivery(Worker):
     removed in the end: a death in between delivers it once more.
     """
 
+    _postpones = False
+
     def __init__(
         self,
         writer: Path,

@@ -17,9 +17,10 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
-from tracking_core.codec import Blob, decode, is_plain, travels
+from tracking_core.codec import Blob, decode, encode, is_plain, travels
 from tracking_core.delivery.lane import LaneState, TrackerStatus, unarrived_of
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
+from tracking_core.delivery.postponed import Postponed, numbers_of, rest_of
 from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD, Refusals
 from tracking_core.delivery.retry import Backoff
 from tracking_core.delivery.vetting import vetted
@@ -30,6 +31,7 @@ from tracking_core.network import retry_after_of
 from tracking_core.plain import text
 from tracking_core.records import End, Log, Plain, Record, Status
 from tracking_core.redaction import redacted
+from tracking_core.rejections import say
 from tracking_core.tracker import GeneralTracker, end
 
 __all__ = ["Policy", "Worker"]
@@ -40,6 +42,8 @@ SECONDS_ALONE = 2.0
 BYTES_OF_A_BATCH = 8 * 1024 * 1024
 LONGEST_ERROR = 2000
 SECONDS_UNTIL_LATE = 60.0
+SECONDS_FOR_THE_POSTPONED = 1.0
+LARGEST_LETTER = 8 * 1024 * 1024
 
 # Not the record's fault: it can be read once the process has memory and descriptors again.
 _SHORT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -94,6 +98,8 @@ class Worker:
             is in one's own run: another one's records may name any file of this machine.
     """
 
+    _postpones = True
+
     def __init__(
         self,
         directory: Path,
@@ -127,7 +133,9 @@ class Worker:
         self._training_pid = training_pid
         before = read_note(directory, name)
         self._identity = before.identity
-        suspected = before.trying and before.attempt[0] > self._cursor.acked
+        self._postponed = Postponed(directory, name, policy.first_wait, policy.longest_wait)
+        tried = before.attempt[0]
+        suspected = before.trying and (tried > self._cursor.acked or tried in self._postponed)
         self._attempt = before.attempt[0], before.attempt[1] + (blamed and suspected)
         self._trying = False
         self._alone_until = 0
@@ -143,6 +151,7 @@ class Worker:
         self._last_error: str | None = None
         self._fault: Fault | None = None
         self._not_before = 0.0  # (`time.monotonic`): a server has asked for that
+        self._began_delivery = float("-inf")
         self._busy_since: float | None = None
         self._noted = float("-inf")
         self._noted_for = self._cursor.acked
@@ -150,7 +159,8 @@ class Worker:
         self._wake = threading.Event()
         self._stopping = False
         self._hurried = False
-        self._give_up = float("inf")
+        self._said_that_it_postpones = False
+        self._give_up_at = float("inf")
         if suspected:
             # One death counts once, also if the next process doesn't come as far as to try again.
             self._note(now=True)
@@ -168,6 +178,11 @@ class Worker:
         return self._cursor.acked
 
     @property
+    def postponed(self) -> int:
+        """How many of the records up to there have something that it does not take for now."""
+        return len(self._postponed)
+
+    @property
     def done(self) -> bool:
         """Whether the native run has ended, or nothing more is tried, and that is on disk."""
         return self._over
@@ -177,7 +192,7 @@ class Worker:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Try again now what waits for its next try."""
+        """Deliver now what waits for its next try, or for a server to be asked again."""
         self._hurried = True
         self._wake.set()
 
@@ -188,7 +203,7 @@ class Worker:
 
     def give_up_at(self, when: float) -> None:
         """Stop at `when` (``time.monotonic``) if the tracker still refuses."""
-        self._give_up = when
+        self._give_up_at = when
         self._wake.set()
 
     def status(self, last: int) -> TrackerStatus:
@@ -196,7 +211,7 @@ class Worker:
         return TrackerStatus(
             self._state_now(),
             delivered=self._delivered,
-            pending=max(0, last - self.acked),
+            pending=max(0, last - self.acked) + len(self._postponed),
             failed=self._failed,
             lost=self._lost,
             rejected={} if self._tracker is None else dict(self._tracker.rejections.counts),
@@ -299,25 +314,44 @@ class Worker:
     def _deliver_all(self) -> None:
         reader = self._reader()
         try:
+            full = False
             while not self._stopping and self._state != "ended":
+                if self._postponed and time.monotonic() >= self._postponed.not_before:
+                    self._offer_the_postponed()
+                if not full:
+                    self._keep_pace()
                 # Asked before reading: what a writer appended before it died must still be seen.
                 live = self._live()
                 found = reader.read(self._policy.batch) or self._from_memory(reader)
+                full = len(found) >= self._policy.batch
                 if found:
-                    last = not live and len(found) < self._policy.batch
+                    last = not live and not full
                     if not self._deliver(found, last=last):
                         if not self._wait(self._refusals.pause):
                             return
                         reader.close()
                         reader = self._reader()
                 elif reader.ended or not live:
-                    self._finish(self._orphan_status)
+                    if not self._finish(self._orphan_status):
+                        return
                 else:
                     self._note(now=self._noted_for != self._cursor.acked)
                     self._wake.wait(self._policy.interval)
                     self._wake.clear()
         finally:
             reader.close()
+
+    def _keep_pace(self) -> None:
+        """Wait until the tracker's server may be asked again, while somebody may still log."""
+        assert self._tracker is not None, "it was started before"
+        until = self._began_delivery + self._tracker.pace
+        while not (self._stopping or self._hurried) and self._live():
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._wake.wait(min(left, self._policy.interval))
+            self._wake.clear()
+        self._hurried = False
 
     def _reader(self) -> Reader:
         return Reader(self.directory, self._cursor.acked)
@@ -385,10 +419,8 @@ class Worker:
             nothing_follows = last or ending is not None
             if not (nothing_follows and self._end_without(batch, ending)):
                 return False
-        elif ending is not None:
-            self._finish(ending.status, ending)
-            if self._state != "ended":
-                return False
+        elif ending is not None and not self._finish(ending.status, ending):
+            return False
         if self._state == "ended":
             # In this order: whoever comes after a crash in between must not end it again.
             self._note(now=True)
@@ -425,8 +457,11 @@ class Worker:
     def _go_on_after(self, error: BaseException, batch: list[_Item], refused: int) -> bool:
         """Deal with a refusal of the first `refused` of `batch`; False to wait before the next try."""
         fault = self._trouble(error)
+        if fault != "record" and self._takes_the_numbers(batch, error):
+            return True
         head = batch[0]
-        verdict = self._refusals.judge(fault, head.seq, refused, len(batch) - 1)
+        size = min(refused, len(batch))
+        verdict = self._refusals.judge(fault, head.seq, size, len(batch) - 1)
         if verdict == "split":
             return True
         if verdict == "probe":
@@ -448,6 +483,102 @@ class Worker:
             return True
         return False
 
+    def _takes_the_numbers(self, batch: list[_Item], error: BaseException) -> bool:
+        """Whether the tracker takes the numbers in `batch` alone: then the rest of it is postponed.
+
+        So it is where a store of files is in trouble, of which the numbers know nothing.
+        """
+        numbers = {item.seq: part for item in batch if (part := numbers_of(item.record))}
+        left = [item.seq for item in batch if numbers.get(item.seq) is not item.record]
+        if not (numbers and left and self._postpones):
+            return False
+        given = [item._replace(record=numbers[item.seq]) for item in batch if item.seq in numbers]
+        again = self._attempt_to_deliver(given)
+        taken = {item.seq for item in given[: None if again is None else self._taken_of(given)]}
+        if not taken:
+            return False
+        try:
+            self._postponed.add(left if again is None else taken.intersection(left))
+        except (OSError, JournalError):
+            return False  # the numbers come once more
+        self._delivered += len(taken.difference(left))
+        if again is not None:
+            self._ahead |= taken
+            batch[:] = [item for item in batch if item.seq not in taken]
+            return False
+        if not self._said_that_it_postpones:
+            self._said_that_it_postpones = True
+            say(
+                f"tracker {self.name!r} takes numbers, and does not take the rest for now: "
+                f"{_words(error)}. What it does not take is kept and tried again, and holds up nothing"
+            )
+        # In this order: who sees that the numbers are through must see what is not.
+        self._works()
+        self._note(now=True)
+        self._cursor.ack(batch[-1].seq)
+        batch.clear()
+        self._refusals.accept()
+        return True
+
+    def _offer_the_postponed(self) -> BaseException | None:
+        """Offer what is postponed for a moment, as long as the tracker takes it; what it raised else."""
+        until = time.monotonic() + SECONDS_FOR_THE_POSTPONED
+        refusal: BaseException | None = None
+        while self._postponed and refusal is None and not self._stopping:
+            number = self._postponed.next()
+            item = self._rest_of(number)
+            if item is not None and not self._is_rid_of(item):
+                refusal = self._attempt_to_deliver([item])
+                if refusal is None:
+                    self._delivered += 1
+                    self._postponed.accept()
+                elif self._postponed.refuse(
+                    number, self._fault_of(refusal), retry_after_of(refusal)
+                ):
+                    self._give_up(item, _words(refusal))
+                    refusal = None
+            if refusal is None:
+                self._postponed.remove(number)
+            if time.monotonic() >= until:
+                break
+        self._postponed.store()
+        self._note(now=True)
+        return refusal
+
+    def _rest_of(self, number: int) -> _Item | None:
+        """What is postponed of the record with that number; None if nothing of it is there any more."""
+        with Reader(self.directory, number - 1, live=False) as reader:
+            found = reader.read(1)
+        if not (found and isinstance(found[0], Entry) and found[0].seq == number):
+            return None
+        try:
+            record, _ = self._decoded(found[0])
+        except TrackingError as error:
+            self._bury(number, found[0].payload, _words(error))
+            return None
+        if isinstance(record, End) or record.only not in (None, self.name):
+            return None
+        return _Item(number, found[0].payload, rest_of(record))
+
+    def _is_rid_of(self, postponed: _Item) -> bool:
+        """Whether `postponed` is known to kill processes, and was put aside."""
+        kills = self._policy.marks and self._has_killed([postponed])
+        if kills:
+            self._give_up(postponed, _died(self._attempt[1]))
+        return kills
+
+    def _give_up(self, postponed: _Item, reason: str) -> None:
+        """Put the rest of a record aside, whose numbers the tracker has."""
+        payload = encode(postponed.record)
+        if len(payload) > LARGEST_LETTER:
+            payload = encode(Blob(self._blobs.put(payload), len(payload)))
+        self._bury(postponed.seq, payload, reason)
+        values = getattr(postponed.record, "values", {})
+        say(
+            f"tracker {self.name!r} took the numbers and not {', '.join(map(repr, values))}, which is "
+            f"given up and kept in {self._dead.path}: {reason}"
+        )
+
     def _takes_now(self, head: _Item) -> bool:
         """Whether what refused `head` all the time has just passed, and another record proves nothing."""
         if self._attempt_to_deliver([head]) is not None:
@@ -464,6 +595,7 @@ class Worker:
             if self._policy.marks:
                 self._trying = True
                 self._note(now=True)
+            self._began_delivery = time.monotonic()
             try:
                 with self._busy():
                     self._tracker.taken = 0
@@ -496,7 +628,11 @@ class Worker:
         A run that can be ended is there, and its library works: then the records are to blame.
         """
         fault = self._fault or "run"
-        if self._stopping or not self._refusals.has_tried_all(fault, len(refused) - 1):
+        if (
+            self._stopping
+            or self._postponed
+            or not self._refusals.has_tried_all(fault, len(refused) - 1)
+        ):
             return False
         if self._takes_now(refused[0]):
             return False
@@ -510,10 +646,16 @@ class Worker:
         self._state = "ended"
         return True
 
-    def _finish(self, status: Status, record: End | None = None) -> None:
-        """End the native run, unless that is given up for now; `record` says when it ended."""
+    def _finish(self, status: Status, record: End | None = None) -> bool:
+        """End the native run; False if that is given up for now. `record` says when it ended."""
         backoff = self._backoff()
         refusals = 0
+        while self._postponed and not self._stopping:
+            error = self._offer_the_postponed()
+            if error is not None:
+                self._trouble(error)
+                if not self._wait(self._postponed.not_before - time.monotonic()):
+                    return False
         while not self._stopping:
             error = self._attempt_to_finish(status, record)
             if error is None:
@@ -524,7 +666,8 @@ class Worker:
                     self._stopping = not self._wait(backoff.next())
                     continue
             self._state = "ended"
-            return
+            return True
+        return False
 
     def _attempt_to_finish(self, status: Status, record: End | None) -> BaseException | None:
         assert self._tracker is not None, "it was started before"
@@ -620,13 +763,13 @@ class Worker:
         """Wait for the next try, or longer if the server has asked for it; False for none."""
         until = max(time.monotonic() + seconds, self._not_before)
         while not self._stopping and not self._hurried:
-            left = min(until, self._give_up) - time.monotonic()
+            left = min(until, self._give_up_at) - time.monotonic()
             if left <= 0:
                 break
             self._wake.wait(left)
             self._wake.clear()
         self._hurried = False
-        return not self._stopping and time.monotonic() < self._give_up
+        return not self._stopping and time.monotonic() < self._give_up_at
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:
@@ -666,6 +809,7 @@ class Worker:
                 attempt=self._attempt,
                 trying=self._trying,
                 unarrived=unarrived_of(self._tracker),
+                postponed=len(self._postponed),
             )
             write_note(self.directory, self.name, note)
 
