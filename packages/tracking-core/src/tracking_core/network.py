@@ -6,6 +6,7 @@ found, and the setting named that mends it. What may pass by itself is none of t
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
@@ -27,6 +28,7 @@ NO_ADDRESS = frozenset({
 # Not that nobody can say for now.
 NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 LONGEST_TO_BE_ASKED_FOR = 600.0
+WAITS = ("Retry-After", "Retry-After-Custom", "RateLimit")
 NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
@@ -70,23 +72,27 @@ def remedy_of(
 def retry_after_of(error: BaseException) -> float:
     """How many seconds the server asks to be left alone for, ten minutes at most; 0 if it does not.
 
-    Looks at the header ``Retry-After`` (RFC 9110, section 10.2.3) of the answers that HTTP libraries
-    put on their errors.
+    Looks at the answers that HTTP libraries put on their errors: at the header ``Retry-After`` (RFC
+    9110, section 10.2.3), and at those that Comet and Hugging Face have for it.
     """
     for cause in causes(error):
         for path in ("response.headers", "headers"):
             try:
-                said = attrgetter(path)(cause).get("Retry-After")
+                headers = attrgetter(path)(cause)
+                found = [headers.get(name) for name in WAITS]
             except Exception:  # a stranger's error, or none of HTTP
                 continue
-            if isinstance(said, str):
-                return min(max(_seconds(said), 0.0), LONGEST_TO_BE_ASKED_FOR)
+            for said in found:
+                if isinstance(said, str):
+                    return min(max(_seconds(said), 0.0), LONGEST_TO_BE_ASKED_FOR)
     return 0.0
 
 
 def _seconds(said: str) -> float:
-    if said.strip().isdecimal():
-        return float(said)
+    # Hugging Face says `"api";r=0;t=42`: no calls are left, and there will be in 42 seconds.
+    number = re.fullmatch(r"\s*(?:.*;\s*r=0\s*;\s*t=)?(\d{1,9}(?:\.\d+)?)\s*", said)
+    if number:
+        return float(number[1])
     from email.utils import parsedate_to_datetime  # takes a while, and few servers say a date
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tracking_core.delivery.refusals import Refusals
-from tracking_core.delivery.retry import Backoff
+from tracking_core.delivery.retry import Backoff, spread
 from tracking_core.faults import Fault
 
 
@@ -61,3 +61,11 @@ def test_a_record_is_put_aside_for_the_library_s_word_or_because_another_one_is_
     assert refusals.has_tried_all("run", 3) and not refusals.has_tried_all("run", 5)
     assert refusals.judge("run", 8, 1, 0) == "wait", "there is no other"
     assert refusals.judge("run", 9, 1, 3) == "wait", "another record is tried anew"
+
+
+def test_a_server_is_left_alone_for_as_long_as_it_asks_and_somewhat_longer() -> None:
+    earliest, latest = (lambda: 0.0), (lambda: 1.0)
+    for asked, more in ((1.0, 5.0), (8.0, 5.0), (60.0, 15.0), (600.0, 150.0)):
+        assert spread(asked, earliest) == asked
+        assert spread(asked, latest) == asked + more
+    assert spread(0.0, latest) == 0.0, "it asked for nothing"

@@ -27,7 +27,7 @@ from swanlab.sdk.internal.core_python.transport.sender import HttpRecordSender
 from swanlab.sdk.internal.pkg.client import bootstrap, session
 from swanlab.sdk.internal.pkg.timer import Timer
 
-from tracking_core.delivery.retry import Backoff
+from tracking_core.delivery.retry import Backoff, spread
 from tracking_core.faults import status_of
 from tracking_core.network import retry_after_of
 from tracking_core.rejections import say
@@ -263,7 +263,7 @@ class Cloud:
         return True
 
     def _wait_for(self, error: Exception) -> None:
-        pause = max(self._backoff.next(), retry_after_of(error))
+        pause = max(self._backoff.next(), spread(retry_after_of(error)))
         self._not_before = time.monotonic() + pause
 
     def _said(self) -> Exception:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import SystemRandom
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "spread"]
+
+LEAST_SPREAD = 5.0
 
 # Not the module's own, which the training may have seeded: it has to draw the same numbers with us.
 _random = SystemRandom().random
@@ -40,3 +42,12 @@ class Backoff:
     def reset(self) -> None:
         """Begin anew, because something succeeded."""
         self._tries = 0
+
+
+def spread(asked: float, random: Callable[[], float] = _random) -> float:
+    """Seconds after which to come back to a server that asked for `asked`: never earlier.
+
+    Up to a quarter later, or five seconds if that is more. Who was sent away in the same second as
+    a thousand others would meet them all again.
+    """
+    return asked + random() * max(LEAST_SPREAD, asked / 4) if asked > 0 else 0.0

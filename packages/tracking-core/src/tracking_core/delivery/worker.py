@@ -22,7 +22,7 @@ from tracking_core.delivery.lane import LaneState, TrackerStatus, unarrived_of
 from tracking_core.delivery.notes import WorkerNote, read_note, write_note
 from tracking_core.delivery.postponed import Postponed, numbers_of, rest_of
 from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD, Refusals
-from tracking_core.delivery.retry import Backoff
+from tracking_core.delivery.retry import Backoff, spread
 from tracking_core.delivery.vetting import vetted
 from tracking_core.errors import JournalError, TrackingError
 from tracking_core.faults import Fault, fault_of, fault_of_start
@@ -533,7 +533,7 @@ class Worker:
                     self._delivered += 1
                     self._postponed.accept()
                 elif self._postponed.refuse(
-                    number, self._fault_of(refusal), retry_after_of(refusal)
+                    number, self._fault_of(refusal), spread(retry_after_of(refusal))
                 ):
                     self._give_up(item, _words(refusal))
                     refusal = None
@@ -742,7 +742,7 @@ class Worker:
         fault = self._fault_of(error)
         self._fault = fault_of_start(fault, error) if starting else fault
         self._last_error = _words(error)
-        self._not_before = time.monotonic() + retry_after_of(error)
+        self._not_before = time.monotonic() + spread(retry_after_of(error))
         if self._state == "running":
             self._state = "retrying"
         self._note(now=True)
