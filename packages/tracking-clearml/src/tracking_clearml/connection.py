@@ -257,7 +257,9 @@ def _is_page(answer: requests.Response) -> bool:
 
 def _refusal(answer: requests.Response, what: str) -> ClearMLServerError:
     host = urlsplit(answer.url).netloc
-    return refusal(_meta(answer), answer.status_code, str(answer.reason), host, what)
+    error = refusal(_meta(answer), answer.status_code, str(answer.reason), host, what)
+    error.headers = answer.headers
+    return error
 
 
 def _upload_elsewhere(path: str, address: str) -> None:

@@ -32,6 +32,7 @@ KEYS = (
 # Of ClearML's own numbers for what it answers 400 to: they speak of a task or its project as it is
 # there now (not to be found, published, changed by somebody else), not of what was sent.
 OF_THE_TASK = frozenset({10, 101, 110, 111, 112, 113, 114, 120, 121, 129, 130, 131, 401, 403})
+QUOTA_EXCEEDED = 68  # which the next month, or a larger plan, mends
 NOT_RUNNING = frozenset({110, 111})
 
 
@@ -85,6 +86,8 @@ class ClearMLServerError(TrackingError, RuntimeError):
             return "login" if self.status_code in (401, 407) else "server"
         if self.status_code == 400 and self.subcode in OF_THE_TASK:
             return "run"
+        if self.status_code == 400 and self.subcode == QUOTA_EXCEEDED:
+            return "server"
         return fault_of(self)
 
 

@@ -41,6 +41,8 @@ class OfflineSession:
         ClearMLSettingError, ClearMLRunGoneError: there is none.
     """
 
+    pace = 0.0
+
     def __init__(self, folder: Path, *, known: bool = False, native: Any = None) -> None:
         self.folder = folder
         self.native = native

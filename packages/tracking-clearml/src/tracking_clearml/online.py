@@ -14,6 +14,7 @@ from tracking_clearml.errors import (
     ClearMLSettingError,
 )
 from tracking_core.records import Plain
+from tracking_core.tracker import ONLINE_PACE
 
 __all__ = ["OnlineTask"]
 
@@ -31,7 +32,10 @@ class OnlineTask:
         native: a ``clearml.Task`` of this task that is used beside it. But for tags it asks the
             server before it changes what is there.
         stays_ended: whether a task that has ended is left so, whatever is stored with it later.
+        pace: as of a tracker.
     """
+
+    pace = ONLINE_PACE
 
     def __init__(self, connection: Connection, task_id: str, artifacts: str | None = None) -> None:
         self.native: Any = None

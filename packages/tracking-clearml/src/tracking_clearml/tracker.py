@@ -190,6 +190,7 @@ class ClearMLTracker(RecordTracker):
         self._our_tags = self._shown_tags()
         self._ended_at: float | None = None
         self._store, self._of_the_user = store, of_the_user
+        self.pace = store.pace
         self._ended, self._resumed = False, {}
 
     def identity(self) -> dict[str, Plain]:

@@ -99,10 +99,12 @@ def refuse_strangers(response: requests.Response, *_: Any, **__: Any) -> None:
     page = _is_page(response)
     if page or (status >= 400 and not _is_json(response)):
         what = "a page for people" if page else "something that is no answer of Comet's"
-        raise CometServerError(
+        error = CometServerError(
             f"tracker 'comet_ml': {host} answers with {what} (HTTP {status}): is a gateway or a login page of the network "
             f"in between, or does {ADDRESS} name something else?"
         )
+        error.headers = response.headers
+        raise error
 
 
 def explained(error: Exception, address: str) -> Exception:

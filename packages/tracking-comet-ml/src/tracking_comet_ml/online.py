@@ -31,6 +31,7 @@ from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
 from tracking_comet_ml.settings import Settings, imported
 from tracking_core.faults import TOO_LARGE, fault_of, status_of
+from tracking_core.files import size_text
 from tracking_core.names import unescape
 from tracking_core.network import causes
 from tracking_core.records import Status
@@ -41,7 +42,6 @@ AT_ONCE = 1000  # points or parameters in one request
 FILE_SECONDS = 120.0  # Comet's own client waits fifteen minutes for an answer
 REFUSED = (400, 413, 414, 415, 422, 431)  # what no second try changes; a key can be renewed
 NOT_LET_IN = (401, 402, 403)
-SECONDS_BEFORE_A_FILE_IS_GIVEN_UP = 60.0  # that is not let in, while the experiment is
 # What the server says of a file that it has, and of one more than it takes of a kind.
 THERE = frozenset({7000005, 7000006})
 TOO_MANY = frozenset({7000001, *range(7000012, 7000019)})
@@ -84,7 +84,6 @@ class OnlineSession:
         self._taken: Counter[Hashable] = Counter()
         # Points of which nobody knows whether the server has taken them; None: any may be one.
         self._doubtful: set[Hashable] | None = None if begun else set()
-        self._not_let_in_since: dict[str, float] = {}
         self._messages = Messages()
         self._heart = _Heart(settings, self._connection.run_id, self._connection.project_id)
 
@@ -227,7 +226,6 @@ class OnlineSession:
                 if refused:
                     return refused
             self._taken[asset_id] += 1
-        self._not_let_in_since.pop(asset_id, None)
         return []
 
     def _refused_file(self, asset: Asset, asset_id: str, error: Exception) -> list[Rejected]:
@@ -239,14 +237,7 @@ class OnlineSession:
             return [(unescape(asset.name), asset.content, said)]
         if status in NOT_LET_IN:
             self._require_experiment(error)
-            # A key may be renewed, and what refuses files alone may pass, too: but not for ever.
-            since = self._not_let_in_since.setdefault(asset_id, time.monotonic())
-            if time.monotonic() - since < SECONDS_BEFORE_A_FILE_IS_GIVEN_UP:
-                raise error
-            del self._not_let_in_since[asset_id]
-            return [
-                (unescape(asset.name), asset.content, f"Comet refuses it (HTTP status {status})")
-            ]
+            raise error  # a key may be renewed, and what refuses files alone may pass
         return self._refused(
             asset.name, asset.content, error, lambda: self._upload(asset, asset_id)
         )
@@ -274,7 +265,10 @@ class OnlineSession:
             else:
                 return []
         # The text of the error may hold the value, and a value may be a secret.
-        return [(unescape(name), value, f"Comet refuses it (HTTP status {status})")]
+        said = f"Comet refuses it (HTTP status {status})"
+        if status in TOO_LARGE:
+            said = f"{size_text(_size(value))} are more than Comet, or a proxy before it, takes at once (HTTP status {status})"
+        return [(unescape(name), value, said)]
 
     def _require_experiment(self, refusal: Exception) -> None:
         """Return if the server takes the experiment, of which it has refused something."""
@@ -431,6 +425,14 @@ def _clients(settings: Settings) -> tuple[Any, Any]:
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), AT_ONCE):
         yield items[start : start + AT_ONCE]
+
+
+def _size(value: object) -> int:
+    """Bytes of an asset, which is content or a file, or of anything else as a text."""
+    with suppress(OSError):
+        if isinstance(value, str) and os.path.isabs(value):
+            return os.path.getsize(value)
+    return len(value) if isinstance(value, bytes) else len(str(value).encode())
 
 
 def _sign(item: Point | Parameter) -> Hashable:

@@ -38,7 +38,7 @@ from tracking_core.records import (
     media_list,
 )
 from tracking_core.tables import pictures_beside
-from tracking_core.tracker import RecordTracker, on_main_process, whole_step
+from tracking_core.tracker import ONLINE_PACE, RecordTracker, on_main_process, whole_step
 
 if TYPE_CHECKING:
     from tracking_comet_ml.offline import OfflineSession
@@ -144,6 +144,7 @@ class CometMLTracker(RecordTracker):
                 session.abandon()
                 raise
         self._settings, self._session, self._ended_at = settings, session, None
+        self.pace = ONLINE_PACE if settings.online else 0.0
         self._identity = {
             "experiment_key": settings.key,
             "online": settings.online,

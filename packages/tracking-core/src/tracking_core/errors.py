@@ -12,7 +12,8 @@ import dis
 import functools
 import signal
 import sys
-from types import CodeType, FrameType, TracebackType
+from collections.abc import Mapping
+from types import CodeType, FrameType, MappingProxyType, TracebackType
 from typing import Literal, TypeAlias
 
 __all__ = [
@@ -51,7 +52,13 @@ Fault: TypeAlias = Literal["record", "run", "server", "login", "setup"]
 
 
 class TrackingError(Exception):
-    """Any error of this project. Catch this to catch them all."""
+    """Any error of this project. Catch this to catch them all.
+
+    Attributes:
+        headers: of the answer of a server that it stands for: its ``Retry-After`` is obeyed.
+    """
+
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def fault(self) -> Fault | None:

@@ -42,7 +42,18 @@ from tracking_core.rejections import Rejections
 from tracking_core.tables import pictures_beside
 from tracking_core.values import Artifact, Table, base_name
 
-__all__ = ["GeneralTracker", "NullTracker", "RecordTracker", "end", "on_main_process", "whole_step"]
+__all__ = [
+    "ONLINE_PACE",
+    "GeneralTracker",
+    "NullTracker",
+    "RecordTracker",
+    "end",
+    "on_main_process",
+    "whole_step",
+]
+
+ONLINE_PACE = 2.0
+"""Seconds: `GeneralTracker.pace` of a tracker whose server is asked with each `deliver`."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

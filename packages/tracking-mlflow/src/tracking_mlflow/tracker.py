@@ -35,7 +35,7 @@ from tracking_core.records import (
     flat,
     media_list,
 )
-from tracking_core.tracker import RecordTracker, on_main_process, whole_step
+from tracking_core.tracker import ONLINE_PACE, RecordTracker, on_main_process, whole_step
 from tracking_mlflow import layout, runs, stores
 from tracking_mlflow.advice import explained
 from tracking_mlflow.batch import Batch, NamesClash
@@ -174,6 +174,7 @@ class MLflowTracker(RecordTracker):
                 raise
             raise better from error
         self._running, self._ended_at = True, None
+        self.pace = ONLINE_PACE if store.is_a_server else 0.0
 
     def _look_at(self, data: RunData) -> None:
         """Take over what the run has already."""

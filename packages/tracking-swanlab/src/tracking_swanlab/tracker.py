@@ -11,7 +11,7 @@ from tracking_core.capture import capture_tags
 from tracking_core.config import plain_config
 from tracking_core.errors import AlreadyStartedError, NotStartedError
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
-from tracking_core.tracker import NullTracker, RecordTracker, on_main_process
+from tracking_core.tracker import ONLINE_PACE, NullTracker, RecordTracker, on_main_process
 from tracking_swanlab import arguments
 from tracking_swanlab import settings as chosen
 from tracking_swanlab.current import say_if_config_is_lost, say_if_there_is_one
@@ -93,6 +93,7 @@ class SwanLabTracker(RecordTracker):
         with chosen.quiet():
             settings = chosen.resolved(self.run_name, self._kwargs)
         self._disabled = settings.mode == "disabled"
+        self.pace = ONLINE_PACE if settings.mode == "online" else 0.0
         if self._disabled:
             return
         from tracking_swanlab.run import SwanLabRun

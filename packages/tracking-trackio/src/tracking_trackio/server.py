@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from tracking_core.network import proxy_for, reason_of, remedy_of
 from tracking_trackio.settings import ADDRESS, TrackioSettingError, Where
-from tracking_trackio.store import Row, RunId, TooLargeError, TrackioServerError
+from tracking_trackio.store import Row, RunId, TooLargeError, TrackioPageError, TrackioServerError
 
 __all__ = ["ServerStore"]
 
@@ -77,7 +77,7 @@ class ServerStore:
                 said += f"; make it once: trackio.init('...', space_id={self._space_id!r})"
             if response.status_code == 200:
                 raise TrackioSettingError(f"tracker 'trackio': {said}; see to {ADDRESS}")
-            raise TrackioServerError(said, response.status_code)
+            raise TrackioServerError(said, response.status_code, response.headers)
         except BaseException:
             self.close()
             raise
@@ -261,21 +261,23 @@ class ServerStore:
         said = str(answer.get("error") or response.text[:200])
         # It says 400 for a wrong token, which is no fault of the rows.
         status = 401 if "write_token" in said else response.status_code
-        raise TrackioServerError(f"{self._name}: {said} ({status})", status)
+        raise TrackioServerError(f"{self._name}: {said} ({status})", status, response.headers)
 
     def _refuse_page(self, response: Any) -> None:
         """A page for people is no answer of a Trackio server, whatever its status.
 
         Raises:
-            ConnectionError: it is one.
+            TrackioPageError: it is one.
         """
         kind = response.headers.get("Content-Type", "").lower()
         # 401 and 407 are a login's, 413 a proxy's about what was sent.
         if "text/html" in kind and response.status_code not in (401, 407, 413):
-            raise ConnectionError(
+            error = TrackioPageError(
                 f"tracker 'trackio': {self._name} answers with a page for people (HTTP {response.status_code}): is a "
                 f"login page of the network in between, or does {ADDRESS} name something else?"
             )
+            error.headers = response.headers
+            raise error
 
 
 def _size(content: bytes | IO[bytes]) -> int:

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple, Protocol
 
 from tracking_core.errors import TrackingError
 
-__all__ = ["Row", "RunId", "Store", "TooLargeError", "TrackioServerError", "quiet"]
+__all__ = [
+    "Row",
+    "RunId",
+    "Store",
+    "TooLargeError",
+    "TrackioPageError",
+    "TrackioServerError",
+    "quiet",
+]
 
 
 class TrackioServerError(TrackingError, RuntimeError):
@@ -20,9 +28,16 @@ class TrackioServerError(TrackingError, RuntimeError):
         status_code: of HTTP; 401 where the server wants another write token.
     """
 
-    def __init__(self, message: str, status_code: int) -> None:
+    def __init__(
+        self, message: str, status_code: int, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status_code = status_code
+        self.headers = headers or {}
+
+
+class TrackioPageError(TrackingError, ConnectionError):
+    """Something else answers in the place of a server: a gateway, or a login page."""
 
 
 class TooLargeError(TrackioServerError):

@@ -28,7 +28,7 @@ from tracking_core.records import (
     Tags,
     flat,
 )
-from tracking_core.tracker import RecordTracker, on_main_process
+from tracking_core.tracker import ONLINE_PACE, RecordTracker, on_main_process
 from tracking_trackio import files, runs
 from tracking_trackio.card import Card
 from tracking_trackio.current import say_if_there_is_one
@@ -112,6 +112,7 @@ class TrackioTracker(RecordTracker):
             if self.init_kwargs.get("auto_log_gpu") or self.init_kwargs.get("auto_log_cpu"):
                 self._native = self._make_native(run)
             self._identity, self._ended_at = {}, None
+            self.pace = ONLINE_PACE if self._where != Where() else 0.0
             self._running, self._ended = True, False
 
     def fault(self, error: BaseException) -> Fault:
