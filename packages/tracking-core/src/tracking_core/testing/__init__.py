@@ -22,6 +22,7 @@ pytest.register_assert_rewrite("tracking_core.testing.conformance")
 
 from tracking_core.testing.commands import named_command
 from tracking_core.testing.conformance import KINDS, TrackerConformance
+from tracking_core.testing.gateway import Gateway
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.servers import refusing, self_signed
 from tracking_core.testing.snippets import (
@@ -34,6 +35,7 @@ from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker
 
 __all__ = [
     "KINDS",
+    "Gateway",
     "MemoryTracker",
     "MisbehavingTracker",
     "Point",
