@@ -412,11 +412,16 @@ class Gateway:
                 and re.search(path, one.path)
             ]
 
-    def per_second(self, since: float, until: float) -> float:
-        """How many requests came in a second between two times, on average."""
+    def per_second(self, since: float, until: float, but: str = "") -> float:
+        """How many requests came in a second between two times, on average.
+
+        Args:
+            but: a regular expression; paths in which it is found don't count.
+        """
         with self._news:
-            came = sum(since <= one.at < until for one in self.requests)
-        return came / (until - since)
+            came = [one for one in self.requests if since <= one.at < until]
+        counted = [one for one in came if not (but and re.search(but, one.path))]
+        return len(counted) / (until - since)
 
     def by_path(self) -> Counter[str]:
         """How many requests came to each path."""
