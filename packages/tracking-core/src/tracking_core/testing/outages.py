@@ -9,8 +9,7 @@ A subclass in ``tests/test_outages.py`` says where its server is, and how to ask
         @pytest.fixture
         def upstream(self): ...                             # starts the server, yields its address
         def environment(self, url): return {"MY_TOOL_URL": url}
-        def rows(self, run): ...                            # (step, value of "n") of each row
-        def files(self, run): ...                           # the bytes of each file and picture
+        def read(self, run): ...                            # what is there; or `rows` and `files`
 
 Each case runs a training in a process of its own, in the tracker's own lane, behind a `Gateway` that
 plays a fault, and compares what the server has in the end with a ledger of what was logged. A row
@@ -39,7 +38,8 @@ import PIL.Image
 import pytest
 
 from tracking_core.delivery.notes import read_note
-from tracking_core.records import Plain
+from tracking_core.encoding import image_file
+from tracking_core.records import LoggedImage, Plain, Record
 from tracking_core.testing.commands import named_commands
 from tracking_core.testing.gateway import (
     Down,
@@ -54,6 +54,7 @@ from tracking_core.testing.gateway import (
     Status,
     TooLarge,
 )
+from tracking_core.testing.seen import Seen
 from tracking_core.testing.trial import DELIVERY, PROCESSES, Training
 
 __all__ = ["CASES", "Case", "OutageMatrix", "Run", "Verdict"]
@@ -187,6 +188,7 @@ class OutageMatrix:
         service: one that finds the command line of a process of the library's own, likewise.
         has_ids: whether the server can tell that it has a row already, so that none is doubled.
         short: the cases that run where not all do.
+        left_out: those that never run, because the server of the tests can't play them.
         seconds_to_a_word: from the first failure, at most.
         requests_per_second: at most, in fair weather.
     """
@@ -204,6 +206,7 @@ class OutageMatrix:
         "lost answer",
         "delivery killed",
     )
+    left_out: ClassVar[Sequence[str]] = ()
     seconds_to_a_word: ClassVar[float] = 5.0
     requests_per_second: ClassVar[float] = 2.0
 
@@ -220,14 +223,32 @@ class OutageMatrix:
         """Arguments of the tracker that do so."""
         return {}
 
-    def rows(self, run: Run) -> Iterable[tuple[int, float]]:
-        """Step and value of each row with the key ``n``, as the server has them."""
+    def read(self, run: Run) -> Iterable[Record]:
+        """What the library's own reader finds at the server, not by way of the gateway.
+
+        Raises:
+            LookupError: there is no such run.
+        """
         raise NotImplementedError
 
+    def rows(self, run: Run) -> Iterable[tuple[int, object]]:
+        """Step and value of each row with the key ``n`` at the server: of `read`, unless said."""
+        return [(point.step, point.value) for point in self._seen(run).points("n")]
+
     def files(self, run: Run) -> Iterable[bytes]:
-        """What is in each file of the run that the server has, pictures among them; others do no
-        harm."""
-        raise NotImplementedError
+        """What is in each file at the server, pictures among them: of `read`, unless said.
+
+        What the training has not logged does no harm.
+        """
+        seen = self._seen(run)
+        pictures = [one for one in seen.media("picture") if isinstance(one, LoggedImage)]
+        return [*seen.files().values(), *(image_file(one)[0] for one in pictures)]
+
+    def _seen(self, run: Run) -> Seen:
+        try:
+            return Seen(self.read(run))
+        except LookupError:
+            return Seen([])
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "case" in metafunc.fixturenames:
@@ -235,12 +256,13 @@ class OutageMatrix:
 
     def cases(self) -> list[str]:
         """The names of those that run here."""
-        unknown = set(self.short) - CASES.keys()
-        assert not unknown, f"{type(self).__name__}.short has unknown cases: {sorted(unknown)}"
+        unknown = {*self.short, *self.left_out} - CASES.keys()
+        assert not unknown, f"{type(self).__name__} names unknown cases: {sorted(unknown)}"
         return [
             name
             for name, case in CASES.items()
             if (LONG or name in self.short)
+            and name not in self.left_out
             and not (case.path == "files" and not self.file_store)
             and not ("service" in case.killed and not self.service)
             and not (case.killed and not PROCESSES.is_dir())
@@ -379,8 +401,7 @@ class _Trial:
 
     def _wait_until_it_works(self) -> None:
         gateway, metrics = self._gateway, self._matrix.metrics
-        works = gateway.wait_for(lambda: gateway.answered(metrics), PATIENCE)
-        assert works, f"no row arrived: {self._first.words}"
+        self._first.wait_for(lambda: gateway.answered(metrics), "a row at the server")
         self._began_at = time.monotonic()
         for training in self._trainings:
             training.wait_for_rows(ROWS_BEFORE)

@@ -32,7 +32,7 @@ def main(tracker: str, reference: str, project: str, first: int, kwargs: dict[st
     if reference:
         module, _, name = reference.partition(":")
         register_tracker_class(getattr(importlib.import_module(module), name))
-    tracking = Tracking(tracker)
+    tracking = Tracking(tracker, logging_dir="logs")
     tracking.init_trackers(project, config={"lr": 0.1}, init_kwargs={tracker: kwargs})
     say(run_dir=str(tracking.run_dir))
     threading.Thread(target=_look, args=(tracking, tracker), daemon=True).start()
