@@ -18,10 +18,12 @@ if _missing:
 import pytest
 
 # Without it a standard test that fails says AssertionError, and not what it saw.
-pytest.register_assert_rewrite("tracking_core.testing.conformance")
+pytest.register_assert_rewrite("tracking_core.testing.conformance", "tracking_core.testing.outages")
 
-from tracking_core.testing.commands import named_command
+from tracking_core.testing.commands import named_command, named_commands
 from tracking_core.testing.conformance import KINDS, TrackerConformance
+from tracking_core.testing.gateway import Gateway
+from tracking_core.testing.outages import OutageMatrix, Run
 from tracking_core.testing.seen import Point, Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.servers import refusing, self_signed
 from tracking_core.testing.snippets import (
@@ -34,14 +36,18 @@ from tracking_core.testing.trackers import MemoryTracker, MisbehavingTracker
 
 __all__ = [
     "KINDS",
+    "Gateway",
     "MemoryTracker",
     "MisbehavingTracker",
+    "OutageMatrix",
     "Point",
+    "Run",
     "Seen",
     "TrackerConformance",
     "assert_is_the_readmes_run",
     "frames_of",
     "named_command",
+    "named_commands",
     "pixels_of",
     "python_of",
     "refusing",

@@ -1,14 +1,15 @@
-"""The command that a warning names, so that a test can run it as a reader would."""
+"""The commands that warnings name, so that a test can run them as a reader would."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Iterable
 
-__all__ = ["named_command"]
+__all__ = ["named_command", "named_commands"]
 
-WORDS = "this delivers them: "
+_NAMED = re.compile(r"[Tt]his (?:delivers them|tries them again): (.+)")
 
 
 def named_command(said: Iterable[warnings.WarningMessage]) -> list[str]:
@@ -17,6 +18,10 @@ def named_command(said: Iterable[warnings.WarningMessage]) -> list[str]:
     Raises:
         ValueError: they name none, or several.
     """
-    messages = [str(one.message) for one in said]
-    (command,) = [message.partition(WORDS)[2] for message in messages if WORDS in message]
-    return shlex.split(command)
+    (command,) = named_commands("\n".join(str(one.message) for one in said))
+    return command
+
+
+def named_commands(said: str) -> list[list[str]]:
+    """The commands that a text names, such as what a training has written on stderr: each once."""
+    return [shlex.split(one) for one in dict.fromkeys(_NAMED.findall(said))]
