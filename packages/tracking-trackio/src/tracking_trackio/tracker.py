@@ -28,7 +28,7 @@ from tracking_core.records import (
     Tags,
     flat,
 )
-from tracking_core.tracker import ONLINE_PACE, RecordTracker, on_main_process
+from tracking_core.tracker import RecordTracker, on_main_process
 from tracking_trackio import files, runs
 from tracking_trackio.card import Card
 from tracking_trackio.current import say_if_there_is_one
@@ -43,6 +43,7 @@ from tracking_trackio.store import Row, RunId, Store
 
 __all__ = ["TrackioTracker"]
 
+PACE = 3.0  # seconds: a batch with pictures and a file takes seven requests
 STEPS = range(-(2**63), 2**63)
 # What SQLite says of files that somebody has to mend.
 BROKEN = ("unable to open", "readonly", "malformed", "not a database")
@@ -112,7 +113,7 @@ class TrackioTracker(RecordTracker):
             if self.init_kwargs.get("auto_log_gpu") or self.init_kwargs.get("auto_log_cpu"):
                 self._native = self._make_native(run)
             self._identity, self._ended_at = {}, None
-            self.pace = ONLINE_PACE if self._where != Where() else 0.0
+            self.pace = PACE if self._where != Where() else 0.0
             self._running, self._ended = True, False
 
     def fault(self, error: BaseException) -> Fault:

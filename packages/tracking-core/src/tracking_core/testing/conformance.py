@@ -64,6 +64,7 @@ from tracking_core.records import (
 )
 from tracking_core.registry import LOGGER_TYPE_TO_CLASS
 from tracking_core.testing.hostile import HOSTILE_KEYS, configs, few_examples, rows
+from tracking_core.testing.outspoken import WORDS, outspoken
 from tracking_core.testing.seen import Seen, frames_of, pixels_of, samples_of
 from tracking_core.testing.trackers import MemoryTracker
 from tracking_core.tracker import GeneralTracker, end
@@ -791,6 +792,40 @@ class TrackerConformance:
         assert seen.status == "finished"
         assert tracking.status()[tracker.name].failed == 0
 
+    def test_what_is_said_in_the_delivery_process_reaches_the_user(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Say with `tracking_core.rejections.say` what users should know; logs they do not read."""
+        monkeypatch.setenv("TRACKING_DIR", str(tmp_path / "journals"))
+        kind, arguments = self._constructed(tmp_path / "run", monkeypatch)
+        if LOGGER_TYPE_TO_CLASS.is_registered(kind.name):
+            pytest.skip("no installed package has this class, which another process has to find")
+        monkeypatch.setitem(LOGGER_TYPE_TO_CLASS._registered, kind.name, outspoken(kind))
+        tracking = Tracking(kind.name, tmp_path / "run", delivery="process")
+        with pytest.warns(TrackingWarning, match=WORDS):
+            tracking.init_trackers("conformance", init_kwargs={kind.name: arguments})
+            tracking.log({"m": 1.0}, step=0)
+            tracking.end_training(timeout=LONGEST_DELIVERY)
+        assert tracking.status()[kind.name].state == "ended"
+
+    def _constructed(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> tuple[type[GeneralTracker], dict[str, Any]]:
+        """The class that `make` constructs, and the keyword arguments that it does it with."""
+        kind = type(self.make(directory))
+        given: dict[str, Any] = {}
+        construct = kind.__init__
+
+        def noted(tracker: GeneralTracker, *places: Any, **arguments: Any) -> None:
+            paths = {key: os.fspath(one) for key, one in arguments.items() if _is_path(one)}
+            given.update(arguments | paths)
+            construct(tracker, *places, **arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "__init__", noted)
+            self.make(directory)
+        return kind, given
+
     def test_whatever_is_logged_lands_or_is_named(self, tmp_path: Path) -> None:
         """Nothing raises out of `Tracking.log`, and nothing is lost without a word."""
         places = itertools.count()
@@ -836,6 +871,10 @@ MUST_RETURN = {
 
 def _undefined(cls: type, name: str) -> str:
     return f"{cls.__name__} must define {name}{MUST_RETURN[name]}"
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, os.PathLike)
 
 
 def _marks(test: object, *names: str) -> list[pytest.Mark]:
