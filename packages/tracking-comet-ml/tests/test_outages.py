@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from .server import API_KEY, Server
 class TestOutages(OutageMatrix):
     tracker = "comet_ml"
     metrics = r"/experiment/metric$"
+    wrong_key: ClassVar[Mapping[str, str]] = {"COMET_API_KEY": "another"}
     file_store = r"/(asset|visualizations)/upload$"
     short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
 

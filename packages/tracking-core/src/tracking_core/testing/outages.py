@@ -54,6 +54,7 @@ from tracking_core.testing.gateway import (
     Status,
     TooLarge,
 )
+from tracking_core.testing.mistakes import WrongSettings
 from tracking_core.testing.seen import Seen
 from tracking_core.testing.trial import DELIVERY, PROCESSES, Training
 
@@ -177,7 +178,7 @@ class Verdict:
     per_second: float = 0.0
 
 
-class OutageMatrix:
+class OutageMatrix(WrongSettings):
     """Subclass it, and pytest runs each of the cases.
 
     Attributes:
@@ -253,6 +254,8 @@ class OutageMatrix:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "case" in metafunc.fixturenames:
             metafunc.parametrize("case", self.cases())
+        if "mistake" in metafunc.fixturenames:
+            metafunc.parametrize("mistake", self.mistakes())
 
     def cases(self) -> list[str]:
         """The names of those that run here."""
@@ -274,6 +277,35 @@ class OutageMatrix:
         wrong = self.faults_of(CASES[case], verdict)
         self._tabulate(case, verdict, wrong)
         assert wrong == []
+
+    def compared(self, training: Training, project: str) -> Verdict:
+        """The ledger of a training beside what the server has."""
+        assert training.run_dir is not None, f"no run began: {training.words}"
+        run = Run(project, training.run_dir, self._identity(training.run_dir))
+        there = Counter(self.rows(run))
+        logged = set(training.rows.items())
+        digests, pictures = set(), set()
+        for content in self.files(run):
+            digests.add(hashlib.sha256(content).hexdigest())
+            pictures |= _number_of(content)
+        lacking = [name for name, digest in training.files.items() if digest not in digests]
+        lacking += [f"picture {one}" for one in training.pictures if one not in pictures]
+        return Verdict(
+            logged=len(logged),
+            missing=len(logged - there.keys()),
+            doubled=sum(there.values()) - len(there),
+            strange=len(there.keys() - logged),
+            lacking=lacking,
+        )
+
+    def _identity(self, run_dir: Path) -> Mapping[str, Plain]:
+        writers = [one for one in run_dir.iterdir() if one.is_dir()]
+        notes = [read_note(writer, self.tracker).identity for writer in writers]
+        return next(filter(None, notes), {})
+
+    def _see_all(self, training: Training) -> None:
+        found = self.compared(training, "mistake")
+        assert (found.missing, found.doubled, found.lacking) == (0, 0, [])
 
     def judged(self, case: Case, upstream: str, directory: Path) -> Verdict:
         """What becomes of the rows of a training in `case`, whose journals go to `directory`."""
@@ -503,25 +535,9 @@ class _Trial:
         whole.unnamed += [name for name in found.lacking if name.partition(" ")[0] not in said]
 
     def _compared(self, training: Training, project: str) -> Verdict:
-        """The ledger beside what the server has."""
-        assert training.run_dir is not None, f"no run began: {training.words}"
-        run = Run(project, training.run_dir, self._identity(training.run_dir))
-        there = Counter(self._matrix.rows(run))
-        logged = set(training.rows.items())
-        digests, pictures = set(), set()
-        for content in self._matrix.files(run):
-            digests.add(hashlib.sha256(content).hexdigest())
-            pictures |= _number_of(content)
-        lacking = [name for name, digest in training.files.items() if digest not in digests]
-        lacking += [f"picture {one}" for one in training.pictures if one not in pictures]
-        return Verdict(
-            logged=len(logged),
-            missing=len(logged - there.keys()),
-            doubled=sum(there.values()) - len(there),
-            strange=len(there.keys() - logged),
-            one_batch=self._one_batch(training),
-            lacking=lacking,
-        )
+        found = self._matrix.compared(training, project)
+        found.one_batch = self._one_batch(training)
+        return found
 
     def _one_batch(self, training: Training) -> int:
         """As many rows as were logged between two requests; none where nothing makes one fail."""
@@ -532,11 +548,6 @@ class _Trial:
         ]
         between = Counter(bisect.bisect(came, at) for at in training.times)
         return max(between.values(), default=0) + ROWS_ON_THEIR_WAY
-
-    def _identity(self, run_dir: Path) -> Mapping[str, Plain]:
-        writers = [one for one in run_dir.iterdir() if one.is_dir()]
-        notes = [read_note(writer, self._matrix.tracker).identity for writer in writers]
-        return next(filter(None, notes), {})
 
 
 def _number_of(content: bytes) -> set[int]:

@@ -114,10 +114,17 @@ class Training:
             thread.join(PATIENCE)
         assert status == 0, f"the training ended with status {status}: {self.words}"
 
-    def run(self, command: list[str], seconds: float) -> tuple[int, str]:
-        """The exit status of a command that it has named, and what that says."""
+    def run(
+        self, command: list[str], seconds: float, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """The exit status of a command that it has named, and what that says.
+
+        Args:
+            environment: variables that are mended, where the training had others.
+        """
+        variables = {**self.environment, **(environment or {})}
         done = subprocess.run(
-            command, cwd=self.scratch, env=self.environment, timeout=seconds, text=True,
+            command, cwd=self.scratch, env=variables, timeout=seconds, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return done.returncode, done.stdout
