@@ -426,7 +426,10 @@ class _Trial:
         """When the first request met the fault, or when the tracker had failed if that is earlier."""
         if self._played is None:
             return None
-        met = [one.at for one in self._played.met[:1]]
+        slow = isinstance(
+            self._played.fault, Slow
+        )  # which is no failure, unless the tracker says so
+        met = [one.at for one in self._played.met if one.fault and not slow][:1]
         seen = [at for at, _ in self._first.troubles if at >= self._fault_at][:1]
         unseen = [self._fault_at + SECONDS_OF_A_BATCH] if self._played.is_down else []
         return min(met + seen + (unseen if self._healed_at else []), default=None)
