@@ -83,7 +83,7 @@ class Case:
         fault: what the gateway plays; None for nothing.
         moment: when it begins: before the run, in its middle, with its end; or shortly before the
             end, and it is over only after that.
-        seconds: how long it lasts; at the start, from the first failure.
+        seconds: how long it lasts, from the first request that meets it.
         path: what it is played on: everything, the ``"metrics"`` or the ``"files"``.
         times: how many requests meet it at most.
         killed: what is killed in the middle: the ``"delivery"`` process, the library's ``"service"``.
@@ -422,6 +422,9 @@ class _Trial:
         """Until a request has met the fault, or, where none can come through, the tracker says so."""
         self._first.wait_for(self._failed_at, "the first failure")
 
+    def _is_met(self) -> bool:
+        return self._played is not None and bool(self._played.met or self._failed_at())
+
     def _failed_at(self) -> float | None:
         """When the first request met the fault, or when the tracker had failed if that is earlier."""
         if self._played is None:
@@ -437,6 +440,7 @@ class _Trial:
     def _last_and_heal(self) -> None:
         assert self._played is not None, "it was begun"
         if self._case.times is None:
+            self._first.hears(self._is_met, SECONDS_OF_A_BATCH)
             self._first.goes_on_for(self._case.seconds)
         else:
             self._wait_for_a_failure()
