@@ -30,7 +30,7 @@ def test_the_last_line_of_a_case_counts_and_what_is_wrong_stands_out(tmp_path: P
             ]
         )
     )
-    assert outages_table.main(["--from", str(file), "--page", str(page)]) == 0
+    assert outages_table.main(["--from", str(file), "--page", str(page)]) == 1
     lines = page.read_text("utf-8").splitlines()
     assert "| | a | b |" in lines
     assert "| down | command, 2 twice | all |" in lines

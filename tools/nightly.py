@@ -3,6 +3,7 @@
 
     python3 tools/dev.py nightly                 all of it, which takes hours
     python3 tools/dev.py nightly faults          the core's tests, with thousands of kills and faults
+    python3 tools/dev.py nightly outages         what servers have after outages, with all trackers
     python3 tools/dev.py nightly environments    every tox environment, made anew: the newest
                                                  versions of the day, and the lowest
     python3 tools/dev.py nightly bench           what a call costs
@@ -94,6 +95,11 @@ def faults(_: Sequence[str]) -> Results:
     return {"faults": run("faults", command, TRACKING_LONG="1")}
 
 
+def outages(_: Sequence[str]) -> Results:
+    """All outages with all trackers, of which docs/outages.md is written anew."""
+    return {"outages": run("outages", ["outages"])}
+
+
 def bench(_: Sequence[str]) -> Results:
     """The measurements of docs/benchmarks.md."""
     return {"bench": run("bench", ["bench"])}
@@ -171,6 +177,7 @@ def in_new_environment(name: str) -> str:
 
 PARTS: Mapping[str, Callable[[Sequence[str]], Results]] = {
     "faults": faults,
+    "outages": outages,
     "environments": environments,
     "bench": bench,
 }

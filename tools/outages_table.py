@@ -3,6 +3,8 @@
     python3 tools/dev.py outages                  plays all outages to all trackers, for an hour or two
     python3 tools/dev.py outages --from FILE      writes the page from what was played before
 
+The exit status is 1 if something was not as it must be; the page says it.
+
 What is played is in the trackers' tests/test_*outages.py. Each case adds a line of JSON to the file that
 TRACKING_OUTAGES_TABLE names; of a case that was played again the last line counts.
 """
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = read(options.files) if options.files else played()
     options.page.write_text("\n".join(lines(found)) + "\n", "utf-8")
-    return 0
+    return int(any(line["wrong"] for cases in found.values() for line in cases.values()))
 
 
 def played() -> Mapping[str, Mapping[str, Line]]:

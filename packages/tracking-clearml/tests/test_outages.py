@@ -15,6 +15,7 @@ class TestOutages(OutageMatrix):
     tracker = "clearml"
     metrics = r"/events\.add_batch$"
     file_store = r"^/$"
+    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
     has_ids = True  # an event is one of its task, iteration, metric and variant
 
     @pytest.fixture

@@ -26,7 +26,10 @@ class Server:
         but: paths that are answered all the same, by a part of them.
         requests: the paths that were asked for.
         points: what ``/house/metrics`` took: kind, key, step, value, time.
+        by_run: the same of each experiment.
+        front: the address that it says itself, where something stands before it.
         columns, config, states, files, labels: what else it took.
+        contents: what was in each file, also of one whose name came again.
     """
 
     def __init__(self, version: int | None = 1) -> None:
@@ -38,10 +41,12 @@ class Server:
         self.but: tuple[str, ...] = ()
         self.requests: list[str] = []
         self.points: list[tuple[str, str, int, Any, str]] = []
+        self.by_run: dict[str, list[tuple[str, str, int, Any, str]]] = {}
         self.columns: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
         self.states: list[str] = []
         self.files: dict[str, bytes] = {}
+        self.contents: list[bytes] = []
         self.labels: list[str] = []
         self.experiments: list[str] = []
         self._projects: set[str] = set()
@@ -50,6 +55,7 @@ class Server:
         self._http.daemon_threads = True
         self._http.block_on_close = False
         self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.front = ""
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     def __enter__(self) -> Server:
@@ -109,6 +115,7 @@ class Server:
                 for one in body["metrics"]:
                     point = one.get("key", ""), one.get("index", 0), one.get("data")
                     self.points.append((body["type"], *point, one["create_time"]))
+                    self.by_run.setdefault(body["experimentId"], []).append(self.points[-1])
                 return 200, {}
             case ["GET", "house", "metrics", "summaries", *_]:
                 return 200, {
@@ -117,10 +124,12 @@ class Server:
                     "log": [],
                 }
             case ["POST", "resources", "presigned", "put"]:
-                return 200, {"urls": [f"{self.url}/put/{place}" for place in body["paths"]]}
+                return 200, {
+                    "urls": [f"{self.front or self.url}/put/{place}" for place in body["paths"]]
+                }
             case ["POST", "experiment", _, "files", "prepare"]:
                 names = [file["path"] for file in body["files"]]
-                return 200, {"urls": [f"{self.url}/put/{name}" for name in names]}
+                return 200, {"urls": [f"{self.front or self.url}/put/{name}" for name in names]}
             case _:
                 return 200, {}
 
@@ -152,6 +161,7 @@ class Server:
                     status, answer = trouble, {"code": trouble, "message": server.said}
                 elif path.startswith("/put/"):
                     server.files[path.removeprefix("/put/")] = data
+                    server.contents.append(data)
                     status, answer = 200, {}
                 else:
                     body = json.loads(data) if data else None

@@ -328,6 +328,7 @@ class TestFaults:
                 end.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
             assert end.recv(1000).startswith(b"HTTP/1.1 413 ")
         assert [body for _, body in behind.bodies] == [b"x" * 1000, b"ab"]
+        assert [one.fault for one in gateway.requests] == ["", "", "TooLarge", "TooLarge"]
 
     @pytest.mark.parametrize("fault", [Status(403), Down(), TooLarge(0)])
     def test_only_some_paths(self, gateway: Gateway, fault: Fault) -> None:

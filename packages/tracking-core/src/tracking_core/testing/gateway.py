@@ -232,11 +232,15 @@ class TooLarge:
                 if size > self.limit:
                     break
             else:
-                return exchange.pass_on(kept)
+                return self._let_through(exchange, kept)
         elif exchange.length is not None and exchange.length <= self.limit:
-            return exchange.pass_on()
+            return self._let_through(exchange)
         exchange.answer(413, _page(413), last=True)
         exchange.linger()
+
+    def _let_through(self, exchange: Exchange, body: Iterable[bytes] | None = None) -> None:
+        exchange.request.fault = ""
+        exchange.pass_on(body)
 
 
 @dataclass(frozen=True)

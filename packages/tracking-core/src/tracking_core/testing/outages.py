@@ -84,7 +84,7 @@ class Case:
         fault: what the gateway plays; None for nothing.
         moment: when it begins: before the run, in its middle, with its end; or shortly before the
             end, and it is over only after that.
-        seconds: how long it lasts; at the start, from the first failure.
+        seconds: how long it lasts, from the first request that meets it.
         path: what it is played on: everything, the ``"metrics"`` or the ``"files"``.
         times: how many requests meet it at most.
         killed: what is killed in the middle: the ``"delivery"`` process, the library's ``"service"``.
@@ -454,11 +454,17 @@ class _Trial:
         """Until a request has met the fault, or, where none can come through, the tracker says so."""
         self._first.wait_for(self._failed_at, "the first failure")
 
+    def _is_met(self) -> bool:
+        return self._played is not None and bool(self._played.met or self._failed_at())
+
     def _failed_at(self) -> float | None:
         """When the first request met the fault, or when the tracker had failed if that is earlier."""
         if self._played is None:
             return None
-        met = [one.at for one in self._played.met[:1]]
+        slow = isinstance(
+            self._played.fault, Slow
+        )  # which is no failure, unless the tracker says so
+        met = [one.at for one in self._played.met if one.fault and not slow][:1]
         seen = [at for at, _ in self._first.troubles if at >= self._fault_at][:1]
         unseen = [self._fault_at + SECONDS_OF_A_BATCH] if self._played.is_down else []
         return min(met + seen + (unseen if self._healed_at else []), default=None)
@@ -466,6 +472,7 @@ class _Trial:
     def _last_and_heal(self) -> None:
         assert self._played is not None, "it was begun"
         if self._case.times is None:
+            self._first.hears(self._is_met, SECONDS_OF_A_BATCH)
             self._first.goes_on_for(self._case.seconds)
         else:
             self._wait_for_a_failure()

@@ -83,9 +83,13 @@ class Training:
         Raises:
             AssertionError: it does not, or the training has ended before.
         """
+        self.hears(condition, seconds)
+        assert condition(), f"waited for {what}, in vain: {self.words}"
+
+    def hears(self, condition: Callable[[], object], seconds: float) -> None:
+        """Wait likewise, and go on if it does not hold."""
         with self._news:
             self._news.wait_for(lambda: condition() or self.ended_at is not None, seconds)
-        assert condition(), f"waited for {what}, in vain: {self.words}"
 
     def wait_for_rows(self, count: int) -> None:
         """Wait until so many more rows are logged."""
@@ -94,8 +98,7 @@ class Training:
 
     def goes_on_for(self, seconds: float) -> None:
         """Let so much time pass, or less if it ends."""
-        with self._news:
-            self._news.wait_for(lambda: self.ended_at is not None, seconds)
+        self.hears(lambda: False, seconds)
 
     def finish(self, timeout: float) -> None:
         """Have it end, which may take so many seconds; whoever wants to know waits for that."""

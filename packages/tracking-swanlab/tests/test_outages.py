@@ -1,0 +1,36 @@
+"""What SwanLab's server has after outages, of what was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pytest
+
+from tracking_core.testing import OutageMatrix, Run
+
+from .server import Server
+
+
+class TestOutages(OutageMatrix):
+    tracker = "swanlab"
+    metrics = r"/house/metrics$"
+    file_store = r"^/put/|/presigned/put$|/files/"
+    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+
+    @pytest.fixture
+    def upstream(self) -> Iterator[str]:
+        with Server() as self.server:
+            yield self.server.url
+
+    def environment(self, url: str) -> Mapping[str, str]:
+        self.server.front = url
+        return {"SWANLAB_API_HOST": url, "SWANLAB_WEB_HOST": url, "SWANLAB_API_KEY": "key"}
+
+    def rows(self, run: Run) -> Iterable[tuple[int, float]]:
+        points = self.server.by_run.get(str(run.identity.get("run_id")), [])
+        return [
+            (step, value) for kind, key, step, value, _ in points if (kind, key) == ("scalar", "n")
+        ]
+
+    def files(self, run: Run) -> Iterable[bytes]:
+        return self.server.contents
