@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -72,14 +73,38 @@ class AimServer:
         self.kill()
 
 
-class SlowProxy:
-    """Stands before the server at `port`, and lets each of its answers wait for `seconds`."""
+class Proxy:
+    """Stands before the server at `port`.
 
-    def __init__(self, port: int, seconds: float) -> None:
-        self._target, self._seconds = port, seconds
+    Args:
+        seconds: how long each answer of the server waits here.
+        refuse: what it answers itself to a connection that begins with these bytes; None for
+            nothing, so that the server answers.
+        cut_after: the number of answers after which all connections are cut, and new ones, too.
+        context: what it speaks TLS with.
+
+    Attributes:
+        answers: how many of the server's have gone through, those to signs of life left out.
+        cut_after: as above; it may be changed.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        seconds: float = 0.0,
+        *,
+        refuse: Callable[[bytes], bytes | None] = lambda _: None,
+        cut_after: float = float("inf"),
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.answers = 0
+        self._target, self._seconds, self._refuse = port, seconds, refuse
+        self.cut_after, self._context = cut_after, context
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"aim://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.place = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"aim://{self.place}"
         self._thread = threading.Thread(target=self._accept)
         self._thread.start()
 
@@ -89,23 +114,49 @@ class SlowProxy:
             if self._closing.is_set():
                 client.close()
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            for source, sink, wait in ((client, server, 0.0), (server, client, self._seconds)):
-                threading.Thread(
-                    target=self._pass_on, args=(source, sink, wait), daemon=True
-                ).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, seconds: float) -> None:
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            if self._context is not None:
+                client = self._context.wrap_socket(client, server_side=True)
+            begun = client.recv(65536)
+            answer = self._refuse(begun)
+            if answer is not None or not begun:
+                client.sendall(answer or b"")
+                return
+            asked = threading.Event()
+            asked.set()
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                server.sendall(begun)
+                counted = b"/heartbeat/" not in begun
+                back = threading.Thread(
+                    target=self._answer, args=(server, client, asked, counted), daemon=True
+                )
+                back.start()
+                with contextlib.suppress(OSError):
+                    while data := client.recv(65536):
+                        asked.set()
+                        server.sendall(data)
+                _shut(server)
+                back.join()
+
+    def _answer(
+        self, server: socket.socket, client: socket.socket, asked: threading.Event, counted: bool
+    ) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                self._closing.wait(seconds)
-                sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            while data := server.recv(65536):
+                if asked.is_set():
+                    asked.clear()
+                    self._closing.wait(self._seconds)
+                    with self._lock:
+                        self.answers += counted
+                if self.answers > self.cut_after:
+                    break
+                client.sendall(data)
+        _shut(client)
 
-    def __enter__(self) -> SlowProxy:
+    def __enter__(self) -> Proxy:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -113,6 +164,11 @@ class SlowProxy:
         socket.create_connection(self._listener.getsockname()).close()
         self._thread.join()
         self._listener.close()
+
+
+def _shut(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def free_port() -> int:

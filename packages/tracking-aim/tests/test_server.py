@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import datetime
 import http.server
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +18,24 @@ import pytest
 from aim.sdk.errors import MissingRunError
 from aim.sdk.index_manager import RepoIndexManager
 from aim.sdk.repo import Repo
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tracking_aim import AimTracker, read_run, remote
+from tracking_aim import AimTracker, client, read_run
 from tracking_aim.errors import AimRepositoryError, AimRunGoneError
 from tracking_aim.runs import repository
 from tracking_core import Artifact, Audio, Histogram, Image, Table, TrackingWarning
 from tracking_core.capture import capture
+from tracking_core.network import retry_after_of
 from tracking_core.records import Config, End, Log, Record, Tags
-from tracking_core.testing import Seen, refusing
+from tracking_core.testing import Seen, refusing, self_signed
 
-from .server import AimServer, SlowProxy, free_port
+from .server import AimServer, Proxy, free_port
 
 WALL_TIME = 1_760_000_000.25
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "SECONDS", 0.5)
+    monkeypatch.setattr(client, "SECONDS", 0.5)
 
 
 def row(step: int, /, **values: Any) -> Log:
@@ -150,7 +145,7 @@ def test_a_server_that_stops_answering_is_left_in_time(
         tracker.start()
         tracker.deliver([row(0, m=0.0)])
         with aim_server.stopped(), monkeypatch.context() as patched:
-            patched.setattr(remote, "SECONDS", 0.5)
+            patched.setattr(client, "SECONDS", 0.5)
             with pytest.raises(TimeoutError, match=r"did not answer in 0.5 s") as late:
                 tracker.deliver([row(1, m=1.0)])
             assert tracker.fault(late.value) == "server"
@@ -160,6 +155,14 @@ def test_a_server_that_stops_answering_is_left_in_time(
         tracker.finish()
     found = Seen(read_run(str(tracker.identity()["run_hash"]), tmp_path))
     assert (found.values("m"), found.status) == ([0.0, 1.0], "finished")
+
+
+@pytest.fixture
+def left_alone(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """As `served`, for tests whose connections the server goes on to believe in."""
+    repository(str(tmp_path))
+    with AimServer(tmp_path) as aim_server:
+        yield tmp_path, aim_server.address
 
 
 @pytest.fixture(scope="module")
@@ -177,18 +180,91 @@ def test_a_server_that_takes_its_time_has_it_for_each_answer(
     served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, address = served
-    with SlowProxy(int(address.rpartition(":")[2]), 0.15) as slow:
-        monkeypatch.setattr(remote, "SECONDS", 1.5)
+    with Proxy(port_of(address), 0.15) as slow:
+        monkeypatch.setattr(client, "SECONDS", 1.5)
         tracker = tracker_at(slow.address)
         began = time.monotonic()
         tracker.start()
         assert time.monotonic() - began > 1.5, "all of it takes longer than one answer may"
-        tracker.deliver([row(0, m=0.0)])
+        assert slow.answers <= 13
+        tracker.deliver([row(step, m=float(step)) for step in range(200)])
+        assert slow.answers <= 14
+        tracker.deliver([Tags({"a": None, "b": None, "c": "d"}, WALL_TIME)])
         tracker.finish()
-        assert time.monotonic() - began < 60
+        assert slow.answers <= 30
+    found = Seen(read_run(str(tracker.identity()["run_hash"]), path))
+    assert found.values("m") == [float(step) for step in range(200)]
+    assert (found.tags, found.status) == ({"a": None, "b": None, "c": "d"}, "finished")
+    assert_over(path, tracker)
+
+
+def test_a_start_that_is_cut_off_anywhere_leaves_one_run_to_go_on_with(
+    left_alone: tuple[Path, str],
+) -> None:
+    path, address = left_alone
+    before = runs_in(path)
+    tracker = tracker_at(address, "a name")
+    for answers in range(13):
+        with Proxy(port_of(address), cut_after=answers) as proxy:
+            # As another process does, that takes over from one that was killed.
+            another = tracker_at(proxy.address, "a name")
+            another.resume({"run_hash": tracker.identity()["run_hash"]})
+            with pytest.raises(OSError, match=proxy.address):
+                another.start()
+        assert runs_in(path) - before <= {tracker.identity()["run_hash"]}
+    tracker.start()
+    tracker.deliver([row(0, m=0.0)])
+    assert tracker.tracker.name == "a name"
+    tracker.finish()
+    assert runs_in(path) - before == {tracker.identity()["run_hash"]}
     found = Seen(read_run(str(tracker.identity()["run_hash"]), path))
     assert (found.values("m"), found.status) == ([0.0], "finished")
-    assert_over(path, tracker)
+
+
+def test_what_is_left_of_a_start_that_was_cut_off_goes_with_the_next_that_fails(
+    left_alone: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, address = left_alone
+    before = runs_in(path)
+    tracker = tracker_at(address, log_system_params=True)
+    with Proxy(port_of(address), cut_after=9) as proxy:
+        another = tracker_at(proxy.address)
+        another.resume({"run_hash": tracker.identity()["run_hash"]})
+        with pytest.raises(ConnectionError):
+            another.start()
+    assert len(runs_in(path) - before) == 1
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)  # as new versions of setuptools
+    with pytest.raises(ImportError):
+        tracker.start()
+    assert runs_in(path) == before
+
+
+def test_a_batch_whose_answer_was_lost_is_written_again_to_the_same_places(
+    left_alone: tuple[Path, str],
+) -> None:
+    path, address = left_alone
+    rows = [row(step // 2, m=float(step)) for step in range(100)]
+    with Proxy(port_of(address)) as proxy:
+        tracker = tracker_at(proxy.address)
+        tracker.start()
+        tracker.deliver(rows[:20])
+        proxy.cut_after = proxy.answers
+        with pytest.raises(ConnectionError):
+            tracker.deliver(rows[20:])
+        proxy.cut_after = float("inf")
+        tracker.deliver(rows[20:60])
+        tracker.deliver(rows[60:])
+        tracker.finish()
+    found = Seen(read_run(str(tracker.identity()["run_hash"]), path))
+    assert sorted(found.values("m")) == [float(step) for step in range(100)]
+
+
+def runs_in(path: Path) -> set[object]:
+    return {place.name for place in path.glob(".aim/meta/chunks/*")}
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def test_an_ended_run_is_over_for_the_server_at_once(served: tuple[Path, str]) -> None:
@@ -217,9 +293,9 @@ def test_an_end_that_fails_half_way_is_tried_again(tmp_path: Path) -> None:
     assert tracker._open is not None
     close = tracker._open.close
 
-    def close_without_a_server(ended_at: float, *, succeeded: bool) -> None:
+    def close_without_a_server(*, succeeded: bool) -> None:
         aim_server.kill()
-        close(ended_at, succeeded=succeeded)
+        close(succeeded=succeeded)
 
     tracker._open.close = close_without_a_server  # type: ignore[method-assign]  # it dies just then
     with pytest.raises(ConnectionError):
@@ -292,7 +368,7 @@ def test_nobody_at_the_address_is_retried() -> None:
 @pytest.mark.parametrize(
     ("says", "fault", "words"),
     [
-        (socket.EAI_NONAME, "setup", "no host of the name"),
+        (socket.EAI_NONAME, "setup", "no such host"),
         (socket.EAI_AGAIN, "server", "server at"),
     ],
 )
@@ -341,46 +417,121 @@ def test_somebody_else_at_the_address_is_named_and_may_pass(kind: str, body: byt
         thread.join()
 
 
-def test_a_certificate_that_nobody_trusts_is_named(tmp_path: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path))
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        tracker = tracker_at(f"aim://127.0.0.1:{server.server_address[1]}")
+def saying(status: int, *parts: bytes) -> Callable[[bytes], bytes | None]:
+    """Refuses with `status` what begins with all of `parts`, and asks to be left alone for a while."""
+    answer = (
+        f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    return lambda begun: answer.encode() if all(part in begun for part in parts) else None
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 429, 503])
+@pytest.mark.parametrize("part", [b"/status/", b"/connect/", b"/get-resource/", b"/write-instr"])
+def test_who_refuses_before_a_server_is_named_with_what_mends_it(
+    served: tuple[Path, str], status: int, part: bytes
+) -> None:
+    words, fault = {
+        401: (r"asks for a login \(HTTP 401\): give its name and password in init_kwargs", "login"),
+        403: (r"asks for a login \(HTTP 403\): give its name and password in init_kwargs", "login"),
+        407: (r"the proxy .* \(HTTP 407\): give its name and password in HTTPS_PROXY", "login"),
+        429: (r"asks to be asked less \(HTTP 429\)", "server"),
+        503: (r"is no Aim server \(HTTP 503\)", "server"),
+    }[status]
+    with Proxy(port_of(served[1]), refuse=saying(status, part)) as proxy:
+        tracker = tracker_at(proxy.address)
+        began = time.monotonic()
+        with pytest.raises(OSError, match=words) as refused:
+            tracker.start()
+        assert time.monotonic() - began < 5
+    assert tracker.fault(refused.value) == fault
+    assert retry_after_of(refused.value) == 7.0
+
+
+def test_an_answer_that_is_not_the_servers_is_not_taken_for_nothing(
+    left_alone: tuple[Path, str],
+) -> None:
+    path, address = left_alone
+    begun = tracker_at(address)
+    begun.start()
+    begun.deliver([Config({"a": 1}, WALL_TIME), row(0, m=0.0)])
+    begun._running().give_up()  # its process was killed
+    again = tracker_at(address)
+    again.resume(begun.identity())
+    refuse = saying(503, b"/read-instruction/", b'"collect"')
+    with Proxy(port_of(address), refuse=refuse) as proxy:
+        another = tracker_at(proxy.address)
+        another.resume({**begun.identity(), "repo": proxy.address})
+        with pytest.raises(ConnectionError, match="HTTP 503"):
+            another.start()
+    again.start()
+    again.deliver([Config({"b": 2}, WALL_TIME), row(0, m=0.0), row(1, m=1.0)])
+    again.finish()
+    found = Seen(read_run(str(again.identity()["run_hash"]), path))
+    assert (found.values("m"), found.config) == ([0.0, 1.0], {"a": 1, "b": 2})
+
+
+def test_a_name_and_a_password_are_taken_from_the_address(served: tuple[Path, str]) -> None:
+    path, address = served
+    refused = saying(401)
+
+    def refuse(begun: bytes) -> bytes | None:
+        return None if b"authorization: basic bWU6c2VjcmV0" in lowered(begun) else refused(begun)
+
+    with Proxy(port_of(address), refuse=refuse) as proxy:
+        tracker = tracker_at(f"aim://me:secret@{proxy.place}")
+        tracker.start()
+        tracker.deliver([row(0, m=0.0)])
+        tracker.finish()
+        with pytest.raises(OSError, match="asks for a login") as other:
+            tracker_at(f"aim://me:wrong@{proxy.place}").start()
+        assert "wrong" not in str(other.value)
+    assert "secret" not in str(tracker.identity())
+    assert Seen(read_run(str(tracker.identity()["run_hash"]), path)).values("m") == [0.0]
+
+
+def lowered(begun: bytes) -> bytes:
+    """`begun` with a header's name in small letters."""
+    return begun.replace(b"Authorization: Basic", b"authorization: basic")
+
+
+def test_a_certificate_that_nobody_trusts_is_named_with_the_variable_that_mends_it(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, address = served
+    certificate, context = self_signed(tmp_path)
+    with Proxy(port_of(address), context=context) as proxy:
+        tracker = tracker_at(proxy.address)
+        began = time.monotonic()
         with pytest.raises(AimRepositoryError, match="REQUESTS_CA_BUNDLE") as refused:
             tracker.start()
+        assert time.monotonic() - began < 5
         assert tracker.fault(refused.value) == "setup"
-        server.shutdown()
-        thread.join()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        tracker.start()
+        tracker.deliver([row(0, m=0.0)])
+        tracker.finish()
+    assert Seen(read_run(str(tracker.identity()["run_hash"]), path)).values("m") == [0.0]
 
 
-def self_signed(directory: Path) -> Path:
-    """A certificate of 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    tracker = tracker_at("aim://aim.example:53800")
+    began = time.monotonic()
+    with pytest.raises(AimRepositoryError, match="see to HTTPS_PROXY and HTTP_PROXY") as refused:
+        tracker.start()
+    assert time.monotonic() - began < 5
+    assert tracker.fault(refused.value) == "setup"
+
+
+@pytest.mark.parametrize("options", [{}, {"run_hash": "abc"}])
+def test_an_address_for_browsers_is_told_from_a_servers(options: dict[str, str]) -> None:
+    tracker = tracker_at("http://me:secret@127.0.0.1:53800", **options)
+    with pytest.raises(AimRepositoryError, match=r"aim://host:port.*not to 'http://127") as refused:
+        tracker.start()
+    assert tracker.fault(refused.value) == "setup"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from aim.sdk.sequences.sequence_type_map import SEQUENCE_TYPE_MAP
 from aim.storage.context import Context
@@ -23,6 +23,9 @@ from tracking_aim.layout import KIND, MORE, Path
 from tracking_aim.store import COLUMNS, Entry, Moment, Points, Store
 
 __all__ = ["Batch", "Sequences"]
+
+_Stored: TypeAlias = tuple[float | None, Any]
+"""The time of a point, None if there is none, and its value."""
 
 NUMBERS = ("float", "int", "float64", "number")
 
@@ -36,6 +39,17 @@ class _Sequence:
     greatest: float = float("-inf")
     longest: int = 0
     points: Points = field(default_factory=dict)  # numbers of this batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number that may be stored already, and the place where it is looked for."""
+
+    metric: tuple[int, str]
+    sequence: _Sequence
+    spot: int
+    value: float
+    moment: Moment
 
 
 class Sequences:
@@ -73,6 +87,7 @@ class Batch:
         self._entries: dict[Path, Entry] = {}
         self._touched: dict[tuple[int, str], _Sequence] = {}
         self._contexts: dict[str, int] = {}
+        self._unsure: list[_Number] = []
 
     def commit(self) -> None:
         """Write everything.
@@ -80,6 +95,7 @@ class Batch:
         Raises:
             OSError: not everything is stored. Done again with the same values, nothing is doubled.
         """
+        self._place()
         points = {}
         for (index, name), sequence in self._touched.items():
             about = (*self._run, "traces", index, name)
@@ -126,14 +142,10 @@ class Batch:
         if sequence.end is None:
             for column in ("step", *COLUMNS):
                 self._put((*self._numbers(index, name), column), [])  # that it is an array
-        elif step < sequence.end:
-            # Another hash is another point.
-            for number in itertools.count():
-                there = self._there(index, name, sequence, spot)
-                if there is None or (there[1] == moment.time and _same(there[0], value)):
-                    break
-                spot = hash_auto([step, moment.time, number])
-        sequence.points[spot] = value, moment
+        if sequence.end is not None and step < sequence.end:
+            self._unsure.append(_Number((index, name), sequence, spot, value, moment))
+        else:
+            sequence.points[spot] = value, moment
         self._reached(index, name, sequence, step, value)
         if value < sequence.least:
             sequence.least = value
@@ -144,16 +156,47 @@ class Batch:
         """Where the columns of a metric are."""
         return ("seqs", "seqs", "v2", "chunks", self._all.hash, index, name)
 
-    def _there(
-        self, index: int, name: str, sequence: _Sequence, spot: int
-    ) -> tuple[float, float] | None:
-        """The number at `spot` and its time; None if there is none."""
-        if spot in sequence.points:
-            value, moment = sequence.points[spot]
-            return value, moment.time
-        base, store = self._numbers(index, name), self._all.store
-        time = store.read((*base, "time", spot))
-        return None if time is None else (store.read((*base, "val", spot)), time)
+    def _place(self) -> None:
+        """Find places for the numbers whose steps may have one already."""
+        unsure, self._unsure = self._unsure, []
+        for number in itertools.count():
+            if not unsure:
+                return
+            stored = self._stored(unsure)
+            taken = []
+            for one in unsure:
+                points = one.sequence.points
+                if one.spot in points:
+                    value, moment = points[one.spot]
+                    there: _Stored = moment.time, value
+                else:
+                    there = stored[one.metric, one.spot]
+                same = there[0] == one.moment.time and _same(there[1], one.value)
+                if same or there[0] is None:
+                    points[one.spot] = one.value, one.moment
+                else:  # another hash is another point
+                    spot = hash_auto([one.moment.step, one.moment.time, number])
+                    taken.append(replace(one, spot=spot))
+            unsure = taken
+
+    def _stored(self, numbers: list[_Number]) -> dict[tuple[tuple[int, str], int], _Stored]:
+        """Time and value of what is stored where `numbers` would be; the value if the time is theirs."""
+        store = self._all.store
+
+        def read(column: str, some: list[_Number]) -> list[Any]:
+            paths = [(*self._numbers(*one.metric), column, one.spot) for one in some]
+            found = store.read_all(paths)
+            return [found[path] for path in paths]
+
+        asked = [one for one in numbers if one.spot not in one.sequence.points]
+        times = read("time", asked)
+        same = [one for one, time in zip(asked, times, strict=True) if time == one.moment.time]
+        stored: dict[tuple[tuple[int, str], int], _Stored] = {
+            (one.metric, one.spot): (time, None) for one, time in zip(asked, times, strict=True)
+        }
+        for one, value in zip(same, read("val", same), strict=True):
+            stored[one.metric, one.spot] = one.moment.time, value
+        return stored
 
     def object(
         self, name: str, value: Any, moment: Moment, context: Mapping[str, Any] | None = None

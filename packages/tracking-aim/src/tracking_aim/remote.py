@@ -13,39 +13,36 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import FunctionType
 from typing import Any, TypeVar
 
+import requests
 from aim.ext.cleanup import AutoClean
 from aim.sdk.errors import MissingRunError
 from aim.sdk.repo import Repo
 
+from tracking_aim import client
 from tracking_aim.address import look_at, public
+from tracking_aim.client import Connection, Instruction
 from tracking_aim.errors import AimRunGoneError
-from tracking_aim.layout import Path
+from tracking_aim.layout import STATUS, Path
 from tracking_aim.runs import QUIET, end_of, leave, opened
 from tracking_aim.store import COLUMNS, Entry, Points
+from tracking_core.errors import TrackingError
+from tracking_core.network import reason_of
 
 __all__ = ["Link", "RemoteRun", "RemoteStore"]
 
-SECONDS = 20.0
-"""How long the server may take to answer once."""
 SECONDS_OF_A_LIST = 0.6
 """How old the server's list of runs may be, and a little more."""
+READS_AT_ONCE = 16
 MOST_ENTRIES = 200
-"""In one message: the server's time for one grows with the square of its length."""
+"""In one instruction, of which a message may have four."""
 
 OF_WHAT_WAS_ASKED = (ImportError, LookupError, MissingRunError, TypeError, ValueError, Warning)
 """What is raised, here or there, though the connection is as good as before."""
-
-# Of Aim's client, each one request and its answer.
-REQUESTS = (
-    "get_resource_handler",
-    "release_resource",
-    "_run_read_instructions",
-    "_run_write_instructions",
-)
 
 Result = TypeVar("Result")
 
@@ -61,25 +58,22 @@ class Link:
         lost: whether a call has failed. Another one would not be better.
 
     Raises:
-        ConnectionError: nobody answers there, or somebody else.
+        AimServerError: somebody else answers there, or asks to be left alone for a while.
+        ConnectionError: nobody answers there.
         TimeoutError: not in time.
-        requests.HTTPError: who answers lets nobody in without a login.
-        AimRepositoryError: its certificate is not trusted.
+        AimLoginError: who answers lets nobody in without a login.
+        AimRepositoryError: the address, a proxy or a certificate has to be seen to.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.lost = False
         self.repo: Any = None
-        self._answers = 0
-        look_at(address, SECONDS)
-        self.repo = self.call(Repo, address)
-        client = self.repo._client
-        for name in REQUESTS:
-            setattr(client, name, self._counted(getattr(client, name)))
-        queue, client._queue = client.get_queue(), _AtOnce()
-        queue._shutdown = True
-        queue._queue.put((list, ((),)))  # wakes its thread, which then sees this
+        self.connection: Any = None
+        scheme = look_at(address, client.SECONDS)
+        self.connection = self.call(Connection, address, scheme)
+        self.repo = self.call(_repository, self.connection)
+        self.connection.start()
         # Before Aim's own way to close everything at exit, which waits for a server that is gone.
         self._at_exit = _weak(self)
         atexit.register(self._at_exit)
@@ -96,9 +90,11 @@ class Link:
         """
         done: list[Result] = []
         failed: list[BaseException] = []
+        connection = self.connection
 
         def work() -> None:
-            _AtOnce.waited_for.here = True
+            if connection is not None:
+                connection.waited_for.here = True
             try:
                 done.append(function(*arguments))
             except BaseException as error:
@@ -109,36 +105,50 @@ class Link:
         answers = -1
         while thread.is_alive() and answers != self._answers:
             answers = self._answers
-            thread.join(SECONDS)
+            thread.join(client.SECONDS)
         if done:
             return done[0]
         error = failed[0] if failed else None
-        if isinstance(error, OF_WHAT_WAS_ASKED):
+        if isinstance(error, OF_WHAT_WAS_ASKED) and not isinstance(error, OSError):
             raise error
         self.lost = True
+        if isinstance(error, TrackingError):
+            raise error
         where = f"the Aim server at {public(self.address)}"
-        if error is None:
-            raise TimeoutError(f"{where} did not answer in {SECONDS:g} s")
-        reason = f"{type(error).__name__}: {error}"
-        raise ConnectionError(f"{where}: {reason}") from error
+        if error is None or isinstance(error, (TimeoutError, requests.Timeout)):
+            raise TimeoutError(f"{where} did not answer in {client.SECONDS:g} s") from error
+        raise ConnectionError(f"{where}: {reason_of(error)}") from error
+
+    def write(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """What `function` returns, as `call` has it; all that it writes goes at once."""
+
+        def all_of_it() -> Result:
+            with self.connection.together():
+                return function(*arguments)
+
+        return self.call(all_of_it)
+
+    @property
+    def _answers(self) -> int:
+        return 0 if self.connection is None else int(self.connection.answers)
 
     def release(self) -> None:
         """Have the server let go of what it holds for us, which it would do minutes later.
 
         Until then it says that the run goes on, and holds its databases.
         """
-        client = self.repo._client
-        if client._ws is not None:  # there, what it wrote last is held as long as it is open
+        connection = self.connection
+        if connection._ws is not None:  # there, what it wrote last is held as long as it is open
             with suppress(Exception):
-                client._ws.close()
-            client._ws = None
-        # What says so last of all comes first.
-        for kind in ("RunHeartbeat", "Lock", "FileManager", "StructuredRun", "TreeView"):
-            for handler, resource in list(client._resource_pool.items()):
+                connection._ws.close()
+            connection._ws = None
+        # What says so last of all comes first. The rest holds nothing.
+        for kind in ("RunHeartbeat", "Lock", "StructuredRun", "TreeView"):
+            for handler, resource in list(connection._resource_pool.items()):
                 if resource.resource_type == kind:
                     resource._resources.finalizer.detach()
                     with suppress(Exception):  # this one is forgotten there
-                        client.release_resource(-1, handler)
+                        connection.release_resource(-1, handler)
 
     def give_up(self) -> None:
         """Leave nothing that would ask the server for anything again."""
@@ -146,32 +156,23 @@ class Link:
         if self.repo is None:
             return
         atexit.unregister(self._at_exit)
-        client = self.repo._client
-        client._heartbeat_sender._shutdown = True
+        connection = self.connection
+        connection._heartbeat_sender._shutdown = True
         for _, finalizer in list(AutoClean._finalizers.values()):
             alive = finalizer.peek()
             owner = getattr(alive[1], "__self__", None) if alive else None
-            if client in (getattr(owner, "rpc_client", None), getattr(owner, "_client", None)) or (
-                getattr(owner, "repo", None) is self.repo
-            ):
+            if connection in (
+                getattr(owner, "rpc_client", None),
+                getattr(owner, "_client", None),
+            ) or (getattr(owner, "repo", None) is self.repo):
                 finalizer.detach()
         # Aim forgets it when another connection to the same address is made.
         self.repo._resources.finalizer.detach()
         if failed:
             _lost.setdefault(self.address, []).append(self)
-        elif client._ws is not None:
+        elif connection._ws is not None:
             with suppress(Exception):
-                client._ws.close()
-
-    def _counted(self, request: Callable[..., Result]) -> Callable[..., Result]:
-        """`request`, which says so when it was answered: a slow server has time for each."""
-
-        def ask(*arguments: Any, **options: Any) -> Result:
-            answer = request(*arguments, **options)
-            self._answers += 1
-            return answer
-
-        return ask
+                connection._ws.close()
 
 
 class RemoteRun:
@@ -185,7 +186,7 @@ class RemoteRun:
         new: whether it is made if there is none.
 
     Raises:
-        ConnectionError, TimeoutError, requests.HTTPError, AimRepositoryError: as `Link` has it.
+        ConnectionError, TimeoutError, AimRepositoryError: as `Link` has it.
         aim.sdk.errors.MissingRunError: the server has no run `run_hash`, and is not to make it.
     """
 
@@ -212,17 +213,19 @@ class RemoteRun:
     def _open(
         self, run_hash: str, options: Mapping[str, Any], began_at: float | None, new: bool
     ) -> None:
-        repo = self._link.repo
+        repo, connection = self._link.repo, self._link.connection
         Repo._all_run_hashes.cache_clear()
         exists = self._exists(new=new)
         if not exists and not new:
             raise MissingRunError(f"there is no run {run_hash!r} at {public(self.repo_path)}")
-        self._made = not exists
-        store = RemoteStore(self._link, run_hash)
-        if exists:
-            self._before = store.end
+        connection.blank = not exists
+        self.store = RemoteStore(self._link, run_hash)
+        # An earlier try may have been cut off where nothing could be put back.
+        self._made = new and (not exists or self.store.is_empty)
+        if not self._made:
+            self._before = self.store.end
+        connection.hold()  # all that begins it goes with the first that is stored
         self.native: Any = opened(run_hash, repo, began_at, {**QUIET, **options}, new=self._made)
-        self.store = store
 
     def _exists(self, *, new: bool = False) -> bool:
         """Whether the server has the run; of a new one it may not know for a moment."""
@@ -243,37 +246,37 @@ class RemoteRun:
         return uri
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return self._link.call(function, *arguments)
+        return self._link.write(function, *arguments)
 
-    def close(self, ended_at: float, *, succeeded: bool) -> None:
+    def close(self, *, succeeded: bool) -> None:
         native = self.native
 
         def end() -> None:
             if succeeded:
                 native.report_successful_finish(block=True)
-            native._resources.set_run_end_time = lambda: None  # it would be the time of the call
+            resources = native._resources
+            resources.set_run_end_time = lambda: None  # it would be the time of the call
+            resources._heartbeat = resources._lock = None  # which end when they are released
             native.close()
             self._link.release()
 
-        if not self.call(self._exists):
+        if not self._link.call(self._exists):
             self.give_up()
             raise AimRunGoneError(f"the run {self._hash} was deleted at {public(self.repo_path)}")
-        # First, so that nothing below can leave a run that seems to go on.
-        self.store.write({end_of(self._hash)[0]: Entry(ended_at)})
         with suppress(Exception):
-            self.call(end)
+            self._link.call(end)
         self.give_up()
 
     def undo(self) -> None:
         def put_back() -> None:
             if self._before:
-                store = RemoteStore(self._link, self._hash)
-                store.write({path: Entry(value) for path, value in self._before.items()})
+                self.store.write({path: Entry(value) for path, value in self._before.items()})
             self._link.release()
             if self._made:
                 self._link.repo._remote_repo_proxy.delete_run(self._hash)
 
         if not self._link.lost:
+            self._link.connection.drop()
             with suppress(Exception):
                 self._link.call(put_back)
         self.give_up()
@@ -285,7 +288,7 @@ class RemoteRun:
 
 
 class RemoteStore:
-    """The trees of a run at a server. Entries go in messages, each of which waits for its answer."""
+    """The trees of a run at a server. What is written goes in messages that are answered."""
 
     def __init__(self, link: Link, run_hash: str) -> None:
         self._link = link
@@ -298,66 +301,119 @@ class RemoteStore:
     @property
     def end(self) -> dict[Path, Any]:
         """The end that the run has; empty if it has none."""
-        found = {path: self.read(path) for path in end_of(self._hash)}
-        return found if found[end_of(self._hash)[0]] is not None else {}
+        time_at, status_at = end_of(self._hash)
+        ended_at = self.read(time_at)
+        return {} if ended_at is None else {time_at: ended_at, status_at: self.read(status_at)}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has been begun and nothing more."""
+        run: Path = ("meta", "meta", "chunks", self._hash)
+        params = self.collect((*run, "attrs")) or {}
+        return params.keys() <= {STATUS} and self.collect((*run, "traces")) is None
 
     def read(self, path: Path) -> Any:
         return self.collect(path)
 
+    def read_all(self, paths: Collection[Path]) -> dict[Path, Any]:
+        return self._link.call(self._side_by_side, paths) if paths else {}
+
     def collect(self, path: Path) -> Any:
+        return self._link.call(self._collect, path)
+
+    def _collect(self, path: Path) -> Any:
         try:
-            return self._link.call(self._trees[path[0]].collect, path[1:])
+            return self._trees[path[0]].collect(path[1:])
         except LookupError:
             return None
 
+    def _side_by_side(self, paths: Collection[Path]) -> dict[Path, Any]:
+        """What is at each of `paths`: a server that takes its time for one has it for many."""
+        found: dict[Path, Any] = {}
+        failed: list[BaseException] = []
+        left = iter(list(paths))
+
+        def ask() -> None:
+            try:
+                for path in left:
+                    if failed:
+                        return
+                    found[path] = self._collect(path)
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [
+            threading.Thread(target=ask, name="tracking-aim", daemon=True)
+            for _ in range(min(len(paths), READS_AT_ONCE))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
+        return found
+
     def write(self, entries: Mapping[Path, Entry], points: Mapping[Path, Points] = {}) -> None:
+        self._link.call(self._send, list(self._instructions(entries, points)))
+
+    def _send(self, instructions: Sequence[Instruction]) -> None:
+        connection = self._link.connection
+        connection.write(instructions)
+        connection.flush()
+        connection.blank = False
+
+    def _instructions(
+        self, entries: Mapping[Path, Entry], points: Mapping[Path, Points]
+    ) -> Iterator[Instruction]:
         # Points first: what says that a sequence is there must not come before it.
-        ordered = itertools.chain(
-            (entry for entry in entries.items() if entry[0][0] == "seqs"),
-            _entries(points),
-            (entry for entry in entries.items() if entry[0][0] != "seqs"),
-        )
-        while message := list(itertools.islice(ordered, MOST_ENTRIES)):
-            self._link.call(self._send, message)
+        yield from self._set(entry for entry in entries.items() if entry[0][0] == "seqs")
+        for path, numbers in points.items():
+            of_metric = iter(numbers.items())
+            while some := list(itertools.islice(of_metric, MOST_ENTRIES)):
+                yield from self._set(_by_column(path, some))
+        yield from self._set(entry for entry in entries.items() if entry[0][0] != "seqs")
 
-    def _send(self, entries: Sequence[tuple[Path, Entry]]) -> None:
-        client = self._link.repo._client
-        client.start_instructions_batch(self._hash)
-        for path, entry in entries:
-            self._trees[path[0]][path[1:]] = entry.value
-        client.flush_instructions_batch(self._hash)
-
-
-def _entries(metrics: Mapping[Path, Points]) -> Iterator[tuple[Path, Entry]]:
-    for path, points in metrics.items():
-        for spot, (value, moment) in points.items():
-            columns = (value, moment.epoch, moment.time, moment.step)
-            for column, stored in zip((*COLUMNS, "step"), columns, strict=True):
-                yield (*path, column, spot), Entry(stored)
+    def _set(self, entries: Iterable[tuple[Path, Entry]]) -> Iterator[Instruction]:
+        """The `entries`, those at one place together: a path takes more room than a value."""
+        for place, those in itertools.groupby(entries, lambda entry: entry[0][:-1]):
+            values = ((path[-1], entry.value) for path, entry in those)
+            while some := list(itertools.islice(values, MOST_ENTRIES)):
+                yield self._trees[place[0]]._handler, "update", (place[1:], some)
 
 
-class _AtOnce:
-    """Stands in for the queue of Aim's client: does what it is given, where it is given it."""
+def _by_column(path: Path, points: Iterable[tuple[int, Any]]) -> Iterator[tuple[Path, Entry]]:
+    """`points` of the metric at `path`, as `RemoteStore` and Aim have them."""
+    for number, column in enumerate((*COLUMNS, "step")):
+        for spot, (value, moment) in points:
+            stored = (value, moment.epoch, moment.time, moment.step)[number]
+            yield (*path, column, spot), Entry(stored)
 
-    waited_for = threading.local()
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+def _repository(connection: Connection) -> Any:
+    """Aim's repository behind `connection`.
 
-    def register_task(self, client: object, task: Callable[..., object], *args: Any) -> None:
-        try:
-            with self._lock:
-                task(*args)
-        except Exception:
-            # Aim's own threads send signs of life, which nobody misses.
-            if getattr(self.waited_for, "here", False):
-                raise
+    Aim would make a client of its own for it.
+    """
+    made = Repo.__init__
+    known = {**made.__globals__, "Client": lambda _: connection}
+    begin = FunctionType(made.__code__, known, made.__name__, made.__defaults__, made.__closure__)
+    begin.__kwdefaults__ = made.__kwdefaults__
+    repo: Any = Repo.__new__(Repo)
+    begin(repo, connection.address)
+    request_tree, trees = repo.request_tree, dict[object, Any]()
 
-    def wait_for_finish(self) -> None:
-        """Nothing is ever left."""
+    def request_tree_once(name: str, sub: str | None = None, **options: Any) -> Any:
+        """Each that is written to is asked for once, here and by an ``aim.Run``."""
+        if options.get("read_only"):
+            return request_tree(name, sub, **options)
+        key = name, sub
+        if key not in trees:
+            trees[key] = request_tree(name, sub, **options)
+        return trees[key]
 
-    def stop(self) -> None:
-        """Nothing is running."""
+    repo.request_tree = request_tree_once
+    return repo
 
 
 def _weak(link: Link) -> Callable[[], None]:

@@ -28,9 +28,10 @@ from aim.sdk.reporter import ScheduledStatusReporter
 from aim.sdk.utils import clean_repo_path
 from aim.storage.structured.db import DB
 
+from tracking_aim.address import ADDRESS, public
 from tracking_aim.errors import AimRepositoryError
 from tracking_aim.layout import STATUS, Path
-from tracking_aim.store import Entry, LocalStore, Store
+from tracking_aim.store import LocalStore, Store
 from tracking_core.locks import only_one
 from tracking_core.rejections import say
 
@@ -93,8 +94,8 @@ class OpenRun(Protocol):
             OSError: it could not reach the run.
         """
 
-    def close(self, ended_at: float, *, succeeded: bool) -> None:
-        """End the run, and give back what it holds.
+    def close(self, *, succeeded: bool) -> None:
+        """Give back what a run holds whose end has been stored.
 
         Raises:
             AimRunGoneError: it was deleted.
@@ -132,6 +133,7 @@ class LocalRun:
         *,
         new: bool = False,
     ) -> None:
+        _see_that_it_is_a_directory(path)
         if not new and Repo.check_repo_status(path) == RepoStatus.MISSING:
             raise MissingRunError(
                 f"there is no run {run_hash!r}: there is no repository in {path!r}"
@@ -172,9 +174,7 @@ class LocalRun:
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return function(*arguments)
 
-    def close(self, ended_at: float, *, succeeded: bool) -> None:
-        # First, so that nothing below can leave a run that seems to go on.
-        self.store.write({end_of(self._hash)[0]: Entry(ended_at)})
+    def close(self, *, succeeded: bool) -> None:
         native = self.native
         native._resources.set_run_end_time = lambda: None  # Aim would take the time of the call
         with suppress(Exception):
@@ -325,10 +325,7 @@ def repository(path: str) -> Any:
         AimRepositoryError: it was made by a version of Aim that is too old, is not whole, or is no
             directory of this machine.
     """
-    if "://" in path:
-        raise AimRepositoryError(
-            f"tracker 'aim' logs to a directory or to a server (aim://host:port), not to {path!r}"
-        )
+    _see_that_it_is_a_directory(path)
     path = clean_repo_path(os.path.abspath(os.path.expanduser(path)))
     try:
         if Repo.check_repo_status(path) == RepoStatus.MISSING:
@@ -348,6 +345,14 @@ def repository(path: str) -> Any:
             "Aim, or was never finished. Upgrade it with `aim upgrade`, or move it away"
         )
     return Repo.from_path(path)
+
+
+def _see_that_it_is_a_directory(path: str) -> None:
+    if "://" in path:
+        raise AimRepositoryError(
+            "tracker 'aim' logs to a directory or to a server (aim://host:port), not to "
+            f"{public(path)!r}: see to {ADDRESS}"
+        )
 
 
 def _forget_repository(path: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -61,6 +61,9 @@ class Store(Protocol):
     def read(self, path: Path) -> Any:
         """The scalar at `path`; None if there is none."""
 
+    def read_all(self, paths: Collection[Path]) -> dict[Path, Any]:
+        """What `read` returns, for each of `paths`."""
+
     def collect(self, path: Path) -> Any:
         """Everything below `path`, as dicts and lists; None if there is nothing."""
 
@@ -97,6 +100,9 @@ class LocalStore:
     def read(self, path: Path) -> Any:
         found = self._containers[path[0]].get(encoding.encode_path(path[1:]))
         return None if found is None else encoding.decode(found)
+
+    def read_all(self, paths: Collection[Path]) -> dict[Path, Any]:
+        return {path: self.read(path) for path in paths}
 
     def collect(self, path: Path) -> Any:
         try:

@@ -158,17 +158,11 @@ class AimTracker(RecordTracker):
                 options.pop(option, None)
         self._options = options
         new = not self._begun and not self._given
-        self._begin(options, new=new)
-        run = self._running()
-        try:
-            if new:
-                run.call(setattr, run.native, "name", str(self.run_name))
-            if uri is not None:
-                run.call(run.native.set_artifacts_uri, str(uri))
-        except BaseException:
-            self._open = self._sequences = None
-            run.undo()
-            raise
+        if new or self._begun:
+            # At a server an earlier try, or a process that was killed, may hold its lock still.
+            options = {**options, "force_resume": True} if is_remote(self._address) else options
+        self._sequences = None
+        self._begin(options, new=new, artifacts_uri=uri)
         self._begun, self._resumed = True, False
         self._state, self._ended_at = "running", None
 
@@ -202,10 +196,12 @@ class AimTracker(RecordTracker):
                 return
             ended_at = time.time() if self._ended_at is None else self._ended_at
             run, batch = self._connected(), self._batch()
+            # First, so that nothing below can leave a run that seems to go on.
             batch.param((STATUS,), status)
+            batch.note(("end_time",), ended_at)
             self._commit(batch)
             # Only then has it ended: what fails here is tried again.
-            run.close(ended_at, succeeded=status == "finished")
+            run.close(succeeded=status == "finished")
             self._open = self._sequences = None
             self._state = "finished"
 
@@ -218,7 +214,9 @@ class AimTracker(RecordTracker):
             return "setup"
         return super().fault(error)
 
-    def _begin(self, options: Mapping[str, Any], *, new: bool = False) -> None:
+    def _begin(
+        self, options: Mapping[str, Any], *, new: bool = False, artifacts_uri: object = None
+    ) -> None:
         with unhooked():
             from tracking_aim.batch import Batch, Sequences
             from tracking_aim.remote import RemoteRun
@@ -227,17 +225,26 @@ class AimTracker(RecordTracker):
         run = (RemoteRun if is_remote(self._address) else LocalRun)(
             self._address, self._run_hash, options, self.began_at, new=new
         )
+        sequences, config = self._sequences, self._config
         try:
-            sequences = Sequences(self._run_hash, run.store)
+            if new:
+                run.call(setattr, run.native, "name", str(self.run_name))
+            if artifacts_uri is not None:
+                run.call(run.native.set_artifacts_uri, str(artifacts_uri))
+            if sequences is None:
+                sequences = Sequences(self._run_hash, run.store)
+                config = json.loads(Batch(sequences).noted((OURS, "config")) or "{}")
+            else:
+                # As it was when the server, or the disk, said last that all is stored: what came to
+                # be stored since then is written again, to the same places.
+                sequences.store = run.store
             batch = Batch(sequences)
-            config = batch.noted((OURS, "config"))
             batch.param((STATUS,), "running")
             batch.commit()
         except BaseException:
             run.undo()
             raise
-        self._open, self._sequences = run, sequences
-        self._config = json.loads(config or "{}")
+        self._open, self._sequences, self._config = run, sequences, config
         self._address = run.repo_path
 
     def _running(self) -> OpenRun:
