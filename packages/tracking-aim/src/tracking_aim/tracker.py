@@ -18,7 +18,7 @@ from tracking_core.arguments import parameters_of, refuse_unknown
 from tracking_core.errors import AlreadyStartedError, NotStartedError
 from tracking_core.faults import Fault
 from tracking_core.records import Config, End, Log, Plain, Record, Status, Tags
-from tracking_core.tracker import RecordTracker, on_main_process
+from tracking_core.tracker import ONLINE_PACE, RecordTracker, on_main_process
 from tracking_core.values import Image
 
 if TYPE_CHECKING:  # these import aim
@@ -246,6 +246,7 @@ class AimTracker(RecordTracker):
             raise
         self._open, self._sequences, self._config = run, sequences, config
         self._address = run.repo_path
+        self.pace = ONLINE_PACE if is_remote(self._address) else 0.0
 
     def _running(self) -> OpenRun:
         if self._open is None:
