@@ -37,6 +37,7 @@ class Server:
         answer: called with each endpoint; an HTTP status instead of an answer, or None.
         page: likewise, but what answers is not ClearML: a page for people.
         hanging: while it is set, requests are read and never answered.
+        secret: of the only credentials that are let in; any, if it is empty.
         calls: endpoints in the order in which they came.
     """
 
@@ -49,6 +50,7 @@ class Server:
         self.answer: Callable[[str], int | None] = lambda endpoint: None
         self.page: Callable[[str], int | None] = lambda endpoint: None
         self.hanging = False
+        self.secret = ""
         self._released = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -250,6 +252,8 @@ class Server:
                     self.close_connection = True
                     return
                 page, status = server.page(endpoint), server.answer(endpoint)
+                if endpoint == "auth.login" and not self._is_let_in():
+                    status = 401
                 if page is not None:
                     self._send(page, PAGE, "text/html")
                 elif status is not None:
@@ -258,6 +262,10 @@ class Server:
                     self._files(path, body)
                 else:
                     self._send(*server._called(endpoint, body))
+
+            def _is_let_in(self) -> bool:
+                said = self.headers.get("Authorization", "").removeprefix("Basic ")
+                return not server.secret or base64.b64decode(said).endswith(server.secret.encode())
 
             def _files(self, path: str, body: bytes) -> None:
                 if self.command == "GET":

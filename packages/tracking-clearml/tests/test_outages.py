@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 import pytest
 
@@ -18,9 +19,12 @@ class TestOutages(OutageMatrix):
     short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
     has_ids = True  # an event is one of its task, iteration, metric and variant
 
+    wrong_key: ClassVar[Mapping[str, str]] = {"CLEARML_API_SECRET_KEY": "another"}
+
     @pytest.fixture
     def upstream(self) -> Iterator[str]:
         self.server = Server()
+        self.server.secret = "secret"
         self.server.start()
         yield self.server.address
         self.server.stop()

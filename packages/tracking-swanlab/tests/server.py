@@ -25,6 +25,7 @@ class Server:
         largest: how many bytes of points it takes at once; 0 for any number.
         but: paths that are answered all the same, by a part of them.
         requests: the paths that were asked for.
+        key: the only API key that is let in; any, if it is empty.
         points: what ``/house/metrics`` took: kind, key, step, value, time.
         by_run: the same of each experiment.
         front: the address that it says itself, where something stands before it.
@@ -40,6 +41,7 @@ class Server:
         self.largest = 0
         self.but: tuple[str, ...] = ()
         self.requests: list[str] = []
+        self.key = ""
         self.points: list[tuple[str, str, int, Any, str]] = []
         self.by_run: dict[str, list[tuple[str, str, int, Any, str]]] = {}
         self.columns: list[dict[str, Any]] = []
@@ -157,6 +159,9 @@ class Server:
                     return
                 if server.largest and path.endswith("/metrics") and len(data) > server.largest:
                     trouble = 413
+                said = self.headers.get("Authorization")
+                if server.key and path == "/api/login/api_key" and said != server.key:
+                    trouble = 401
                 if isinstance(trouble, int):
                     status, answer = trouble, {"code": trouble, "message": server.said}
                 elif path.startswith("/put/"):

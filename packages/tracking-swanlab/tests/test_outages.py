@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 import pytest
 
@@ -17,9 +18,12 @@ class TestOutages(OutageMatrix):
     file_store = r"^/put/|/presigned/put$|/files/"
     short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
 
+    wrong_key: ClassVar[Mapping[str, str]] = {"SWANLAB_API_KEY": "another"}
+
     @pytest.fixture
     def upstream(self) -> Iterator[str]:
         with Server() as self.server:
+            self.server.key = "key"
             yield self.server.url
 
     def environment(self, url: str) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -31,6 +32,8 @@ class TestOutages(OutageMatrix):
     file_store = r"/(upload|bulk_upload_\w+|artifact_log|check_artifact_blobs)$"
     has_ids = True
     short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+
+    wrong_key: ClassVar[Mapping[str, str]] = {"TRACKIO_WRITE_TOKEN": "another"}
 
     @pytest.fixture
     def upstream(self, server: Server, tmp_path: Path) -> str:
