@@ -45,6 +45,7 @@ class Server:
         self.resumable: dict[str, Any] | None = None
         self.refused = threading.Event()
         self.then: list[int | str] = []
+        self.front = ""
         self._scheme = "http"
         self._released = threading.Event()
         handler = type("Handler", (_Handler,), {"script": self})
@@ -97,7 +98,7 @@ class Server:
             return {"upsertBucket": {"bucket": self._bucket(variables), "inserted": True}}
         if operation == "CreateRunFiles":
             uploads = [
-                {"name": name, "uploadUrl": f"{self.url}/upload/{number}/{name}"}
+                {"name": name, "uploadUrl": f"{self.front or self.url}/upload/{number}/{name}"}
                 for number, name in enumerate(variables["files"])
             ]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": uploads}}

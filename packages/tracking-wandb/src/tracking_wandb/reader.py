@@ -109,6 +109,7 @@ class Segment:
         path: of the log.
         start_time: seconds since the epoch.
         config: the whole configuration, by W&B's names.
+        files: the names of those that W&B was told to keep.
         steps: those of its rows, by W&B's counting, that W&B's service sends.
         next_step: the first step that W&B would take after its rows.
     """
@@ -117,6 +118,7 @@ class Segment:
         self.path = path
         self.start_time = 0.0
         self.config: dict[str, Any] = {}
+        self.files: list[str] = []
         self.steps: list[int] = []
         self.next_step = 0
         self._labels: list[str] = []
@@ -135,6 +137,8 @@ class Segment:
                     self.next_step = max(self.next_step, step + 1)
                     if record.history.ByteSize() <= LARGEST_ROW:
                         self.steps.append(step)
+                case "files":
+                    self.files += [file.path for file in record.files.files]
                 case "exit":
                     self._exit = record.exit
 

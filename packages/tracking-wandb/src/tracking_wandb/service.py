@@ -13,7 +13,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from tracking_core.records import Log
@@ -24,14 +23,13 @@ from tracking_wandb.rows import files_message
 from tracking_wandb.session import PROTO, imported
 from tracking_wandb.transaction_log import TransactionLog
 
-__all__ = ["Service", "Uploads", "rows_in_common", "stamp_of"]
+__all__ = ["Service", "rows_in_common", "stamp_of"]
 
 LONGEST_WAIT = 30.0  # seconds for a batch to reach the disk
 LONGEST_WAIT_FOR_END = 5.0  # seconds; where it is not there by then, nothing else is missing
 ASKED_EVERY = 1.0  # seconds: whether the service still lives
 FIRST_LOOK, LAST_LOOK = 0.0005, 0.01  # seconds between two looks at the file
 
-_GAVE_UP = b"filestream: fatal error"
 
 _marks = itertools.count()
 
@@ -56,7 +54,9 @@ class Service:
             WandBServiceError: the service died.
         """
         try:
-            return int(self._run.step)
+            # A run that was just resumed may say 0 for a moment. A row below the step where it goes
+            # on W&B's service throws away, with a word in its log alone.
+            return max(int(self._run.step), int(getattr(self._run, "starting_step", 0)))
         except TimeoutError as error:
             raise WandBServiceError(f"tracker 'wandb': W&B's service is stuck: {error}") from error
         except Exception as error:  # of W&B's mailbox, by version
@@ -172,30 +172,3 @@ def _stamp(data: bytes) -> Stamp | None:
         return None
     items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
     return float(items.get("_timestamp", "nan")), json.loads(items.get(STEP, "null"))
-
-
-class Uploads:
-    """Looks whether W&B's service still sends the rows of a run, by its own log at `path`.
-
-    It says so nowhere else: after the server refused one request for good, it sends nothing more,
-    and the run ends as if all had arrived.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._place = 0
-        self._trouble = ""
-
-    def trouble(self) -> str:
-        """Why it gave up; empty if it did not."""
-        if not self._trouble:
-            with suppress(OSError, ValueError, KeyError), open(self._path, "rb") as file:
-                file.seek(self._place)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # it is being written
-                    self._place += len(line)
-                    if _GAVE_UP in line:
-                        self._trouble = str(json.loads(line)["msg"])
-                        break
-        return self._trouble

@@ -36,13 +36,14 @@ from tracking_wandb.errors import WandBArrivalError, WandBServiceError, WandBSet
 from tracking_wandb.media import Files, medium_json
 from tracking_wandb.reader import steps_and_config
 from tracking_wandb.rows import LARGEST_ROW, Rows, files_message, text_of
-from tracking_wandb.service import Service, Uploads, rows_in_common, stamp_of
+from tracking_wandb.service import Service, rows_in_common, stamp_of
 from tracking_wandb.session import abandon, began, bury, is_finished
+from tracking_wandb.uploads import Uploads
 from tracking_wandb.watch import Current, make_watchable
 
 __all__ = ["WandBTracker"]
 
-SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 LARGEST_TEXT = LARGEST_ROW - 1024 * 1024  # so many bytes are left for numbers and for names
 LONG_TEXT = 1024
@@ -82,6 +83,7 @@ class WandBTracker(RecordTracker):
         self._service: Service | None = None
         self._uploads: Uploads | None = None
         self._looked = 0.0
+        self._said_of_files = False
         self._off = False
         self._lost = False
         self._over: Mapping[str, Plain] = {}
@@ -196,7 +198,7 @@ class WandBTracker(RecordTracker):
             return
         if can_tell(settings):
             self._bring(settings, self._over, ended=True)
-        elif self._uploads is not None and (trouble := self._uploads.trouble()):
+        elif self._uploads is not None and (trouble := self._trouble()):
             say(
                 f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
                 f"machine, and this sends it: wandb sync --include-online {settings.sync_dir}"
@@ -241,7 +243,7 @@ class WandBTracker(RecordTracker):
         service, next_step = Service(run), 0
         config: dict[str, Any] = {}
         if not run.disabled:
-            next_step = run.step
+            next_step = service.next_step()
             if identity and run.offline:
                 # Offline, W&B knows nothing of what was logged to the run before.
                 there = {"dir": os.path.abspath(run.settings.root_dir), **identity}
@@ -251,6 +253,7 @@ class WandBTracker(RecordTracker):
         self._rows = Rows(next_step, axes)
         self._run, self._service, self._lost, self._ended_at = run, service, False, None
         self._uploads = Uploads(run.settings.log_internal)
+        self._said_of_files = False
         if config:
             run.config.update(config, allow_val_change=True)
         self._send(self._rows.opening())
@@ -308,7 +311,24 @@ class WandBTracker(RecordTracker):
         if self._uploads is None or now - self._looked < SECONDS_BETWEEN_LOOKS:
             return False
         self._looked = now
-        return bool(self._uploads.trouble()) and can_tell(self._run.settings)
+        self._trouble()
+        return bool(self._uploads.trouble) and can_tell(self._run.settings)
+
+    def _trouble(self) -> str:
+        """What W&B's service did not send by now, in words; of files one is said at once."""
+        uploads = self._uploads
+        if uploads is None:
+            return ""
+        uploads.look()
+        reasons = [f"{name!r}: {reason}" for name, reason in uploads.failed.items()]
+        reasons += [uploads.unsure] if uploads.unsure else []
+        if reasons and not self._said_of_files:
+            self._said_of_files = True
+            say(
+                f"tracker 'wandb': the server does not take files for now ({reasons[0]}); rows "
+                "go on, and what it did not take is sent once more when the run ends"
+            )
+        return uploads.trouble or (reasons[0] if reasons else "")
 
     def _take(self, records: Sequence[Record], sent: list[int]) -> None:
         """Take `records`; into `sent` goes how many rows each of them and those before it make."""
