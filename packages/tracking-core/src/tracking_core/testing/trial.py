@@ -118,12 +118,20 @@ class Training:
         assert status == 0, f"the training ended with status {status}: {self.words}"
 
     def run(self, command: list[str], seconds: float) -> tuple[int, str]:
-        """The exit status of a command that it has named, and what that says."""
-        done = subprocess.run(
-            command, cwd=self.scratch, env=self.environment, timeout=seconds, text=True,
+        """The exit status of a command that it has named, and what that says.
+
+        One that does not end in so many seconds is ended, by a signal.
+        """
+        with subprocess.Popen(
+            command, cwd=self.scratch, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        return done.returncode, done.stdout
+        ) as process:  # fmt: skip
+            try:
+                said, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+        return process.returncode, said
 
     def kill(self, pattern: str) -> int:
         """Kill what it has started and has such a command line; how many processes that were."""
