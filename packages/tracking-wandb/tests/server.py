@@ -25,6 +25,7 @@ class Server:
         operations, requests: the GraphQL operations asked for, and the paths of all requests.
         refused: set once something was answered with `trouble`.
         then: the troubles to be in after the next requests with rows, one after the other.
+        front: the address that it says itself, where something stands before it.
         resumable: what a client hears that resumes the run.
     """
 
@@ -45,6 +46,7 @@ class Server:
         self.resumable: dict[str, Any] | None = None
         self.refused = threading.Event()
         self.then: list[int | str] = []
+        self.front = ""
         self._scheme = "http"
         self._released = threading.Event()
         handler = type("Handler", (_Handler,), {"script": self})
@@ -97,7 +99,7 @@ class Server:
             return {"upsertBucket": {"bucket": self._bucket(variables), "inserted": True}}
         if operation == "CreateRunFiles":
             uploads = [
-                {"name": name, "uploadUrl": f"{self.url}/upload/{number}/{name}"}
+                {"name": name, "uploadUrl": f"{self.front or self.url}/upload/{number}/{name}"}
                 for number, name in enumerate(variables["files"])
             ]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": uploads}}
