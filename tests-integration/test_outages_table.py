@@ -35,7 +35,7 @@ def test_the_last_line_of_a_case_counts_and_what_is_wrong_stands_out(tmp_path: P
     assert "| | a | b |" in lines
     assert "| down | command, 2 twice | all |" in lines
     assert "| 500 | **4 of 9** |  |" in lines
-    assert "| fair weather | all, 1 files |  |" in lines
+    assert "| fair weather | all, 1.5/s, 1 files |  |" in lines
     assert "| fair weather |  | 9 | 0 |  | 0 | 1 |  | 1.5 |" in lines
     assert "| down |  | 9 | 4 | 0 | 2 | 0 |  |  |" in lines
     assert "| down | 2 | 9 | 0 |  | 0 | 0 | 3.2 |  |" in lines

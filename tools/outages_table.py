@@ -34,7 +34,7 @@ has of it in the end. Between the two a [proxy](write-a-tracker.md#the-outages) 
 LEGEND = """\
 *all*: every row was there when the training had ended. *command*: some were not, or the run's end was not, and all were once the command had run that the training's warning names. A number
 says how many rows of how many were missing even then; *twice*, how many were there twice; *files*, how many files and pictures were missing, named in a
-warning or not; **bold**, what must not be. The servers are the trackers' own where they run on one machine (MLflow, Trackio, Aim), else small ones of
+warning or not; */s*, requests in a second; **bold**, what must not be, as it is said below; nothing, what was not played. The servers are the trackers' own where they run on one machine (MLflow, Trackio, Aim), else small ones of
 the tests that speak the same protocol.
 """
 
@@ -80,7 +80,7 @@ def lines(found: Mapping[str, Mapping[str, Line]]) -> Iterator[str]:
     yield f"| | {' | '.join(found)} |"
     yield f"| --- |{' --- |' * len(found)}"
     for case in CASES:
-        cells = [cell(found[tracker].get(case)) for tracker in found]
+        cells = [cell(found[tracker].get(case), rate=case == "fair weather") for tracker in found]
         yield f"| {case} | {' | '.join(cells)} |"
     yield f"\n{LEGEND}"
     for tracker, cases in found.items():
@@ -104,8 +104,8 @@ def lines(found: Mapping[str, Mapping[str, Line]]) -> Iterator[str]:
         yield "\n" + ("\n".join(["What must not be:\n", *wrong, ""]) if wrong else "")
 
 
-def cell(line: Line | None) -> str:
-    """One case of one tracker in a few words."""
+def cell(line: Line | None, rate: bool) -> str:
+    """One case of one tracker in a few words, with its rate of requests if that is asked for."""
     if line is None:
         return ""
     words = ["command" if line["commands"] else "all"]
@@ -113,6 +113,8 @@ def cell(line: Line | None) -> str:
         words = [f"{line['missing']} of {line['logged']}"]
     if line["doubled"]:
         words.append(f"{line['doubled']} twice")
+    if rate:
+        words.append(f"{line['per_second']}/s")
     if line["lacking"]:
         words.append(f"{len(line['lacking'])} files")
     said = ", ".join(words)

@@ -25,6 +25,7 @@ class Server:
         operations, requests: the GraphQL operations asked for, and the paths of all requests.
         refused: set once something was answered with `trouble`.
         then: the troubles to be in after the next requests with rows, one after the other.
+        front: the address that it says itself, where something stands before it.
         resumable: what a client hears that resumes the run.
     """
 

@@ -28,6 +28,7 @@ class TestOutages(OutageMatrix):
     metrics = r"/file_stream$"
     file_store = r"^/upload/"
     service = r"wandb-core"
+    short = ("fair weather", "down at the start", "down past the end", "500", "lost answer")
     left_out = ("two at once",)  # the server keeps one run
 
     @pytest.fixture

@@ -122,15 +122,21 @@ class Training:
     ) -> tuple[int, str]:
         """The exit status of a command that it has named, and what that says.
 
+        One that does not end in so many seconds is ended, by a signal.
+
         Args:
             environment: variables that are mended, where the training had others.
         """
-        variables = {**self.environment, **(environment or {})}
-        done = subprocess.run(
-            command, cwd=self.scratch, env=variables, timeout=seconds, text=True,
+        with subprocess.Popen(
+            command, cwd=self.scratch, env={**self.environment, **(environment or {})}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        return done.returncode, done.stdout
+        ) as process:  # fmt: skip
+            try:
+                said, _ = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+        return process.returncode, said
 
     def kill(self, pattern: str) -> int:
         """Kill what it has started and has such a command line; how many processes that were."""
