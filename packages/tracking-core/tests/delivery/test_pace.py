@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 import pytest
 from ledger_judge import wait_for
 
-from tracking_core import Tracking
+from tracking_core import Tracking, TrackingWarning
 from tracking_core.records import Record
 from tracking_core.testing import MemoryTracker
 
@@ -83,3 +84,32 @@ def test_a_backlog_goes_in_batches_one_after_the_other() -> None:
     assert tracking.flush(20)
     assert [rows for _, rows in tracker.given] == [1, 1000, 1000, 1000, 500]
     tracking.end_training()
+
+
+class SilentTracker(PacedTracker):
+    """Its server takes a request, and does not answer before it is `released`."""
+
+    name = "silent"
+
+    def __init__(self) -> None:
+        super().__init__(pace=0.1)
+        self.released = threading.Event()
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        self.released.wait(30)
+        super().deliver(records)
+
+
+def test_a_server_that_does_not_answer_is_spoken_of_before_the_call_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tracking_core.delivery.watch.SECONDS_OF_A_SLOW_CALL", 0.3)
+    tracker = SilentTracker()
+    with pytest.warns(TrackingWarning, match="'silent': its server has not answered for"):
+        tracking = Tracking(tracker, delivery="thread")
+        tracking.init_trackers("p")
+        tracking.log({"n": 0})
+        wait_for(lambda: tracking.status()["silent"].busy > 1.0, "a call that takes long")
+        tracker.released.set()
+        tracking.end_training()
+    assert tracking.status()["silent"].busy == 0.0

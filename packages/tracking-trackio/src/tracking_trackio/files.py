@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tracking_core.files import files_of, in_words
 from tracking_core.records import LoggedFile
 from tracking_trackio.names import artifact_name, file_path, quoted
-from tracking_trackio.store import RunId, Store
+from tracking_trackio.store import RunId, Store, TrackioServerError
 
 __all__ = ["Kept"]
 
@@ -33,8 +33,7 @@ class Kept(NamedTuple):
         version = None
         while files and version is None:
             try:
-                kind = self._type(name, file)
-                version = self.store.keep_files(self.run, name, kind, files)
+                version = self._kept(name, "directory" if file.directory else "file", files)
             except OSError as error:
                 # Gone since it was found; the others are to be kept all the same.
                 gone = [path for path, source in files.items() if source == str(error.filename)]
@@ -45,10 +44,13 @@ class Kept(NamedTuple):
             self.reject(key, file, in_words(file, left_out))
         return None if version is None else f"{name}:v{version}"
 
-    def _type(self, name: str, file: LoggedFile) -> str:
-        """Trackio refuses a new version of another type than that of the first."""
-        kind = "directory" if file.directory else "file"
-        if not self.store.has(self.run.project):
-            return kind
-        sql = f"SELECT type FROM artifacts WHERE name = {quoted(name)}"
-        return next((row["type"] for row in self.store.query(self.run.project, sql)), kind)
+    def _kept(self, name: str, kind: str, files: Mapping[str, str]) -> int:
+        """The version that `files` are. Trackio takes none of another type than the first one had."""
+        try:
+            return self.store.keep_files(self.run, name, kind, files)
+        except (TrackioServerError, ValueError):
+            sql = f"SELECT type FROM artifacts WHERE name = {quoted(name)}"
+            first = [row["type"] for row in self.store.query(self.run.project, sql)]
+            if first in ([], [kind]):
+                raise
+            return self.store.keep_files(self.run, name, first[0], files)

@@ -508,6 +508,7 @@ class JournaledLanes:
             last_error=error,
             fault=note.fault,
             unarrived=note.unarrived,
+            busy=note.busy,
         )
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:

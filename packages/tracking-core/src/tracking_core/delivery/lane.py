@@ -32,6 +32,8 @@ class TrackerStatus(msgspec.Struct, frozen=True):
         failed: records that it refused for good.
         lost: records that damage or a full disk made unreadable before they reached it.
         rejected: values that could not be stored, with their number; the others of their call were.
+        busy: for how many seconds the call that is under way has gone on, of a tracker that asks a
+            server (`GeneralTracker.pace`).
         last_error: what it raised last, as ``"Type: message"``; None once it works again.
         fault: whose fault that was: the ``"record"``'s, the ``"run"``'s, the ``"server"``'s, the
             ``"login"``'s or the ``"setup"``'s (`tracking_core.faults.Fault`).
@@ -46,6 +48,7 @@ class TrackerStatus(msgspec.Struct, frozen=True):
     last_error: str | None = None
     fault: Fault | None = None
     unarrived: int = 0
+    busy: float = 0.0
 
 
 def unarrived_of(tracker: GeneralTracker | None) -> int:

@@ -148,6 +148,7 @@ class WorkerNote(msgspec.Struct, frozen=True):
     trying: bool = False
     unarrived: int = 0
     postponed: int = 0
+    busy: float = 0.0
 
 
 def read_manifest(writer: Path) -> Manifest:

@@ -14,6 +14,7 @@ __all__ = ["Watch"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_THAT_PASS_UNSAID = 3.0
+SECONDS_OF_A_SLOW_CALL = 3.0
 TROUBLE: dict[LaneState, str] = {
     "starting": "did not start",
     "retrying": "does not take what is logged",
@@ -71,6 +72,12 @@ class Watch:
             self._say(("", "remark", remark), remark)
 
     def _look(self, name: str, status: TrackerStatus) -> None:
+        if status.busy >= SECONDS_OF_A_SLOW_CALL:
+            self._say(
+                (name, "busy", ""),
+                f"tracker {name!r}: its server has not answered for {status.busy:.0f} s, or takes a "
+                "large file; what is logged is kept, and nothing waits for it",
+            )
         what = TROUBLE.get(status.state)
         error = status.last_error or ""
         # A tracker that is starting, and has not failed yet, is in no trouble.

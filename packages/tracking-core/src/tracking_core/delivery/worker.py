@@ -42,6 +42,7 @@ SECONDS_ALONE = 2.0
 BYTES_OF_A_BATCH = 8 * 1024 * 1024
 LONGEST_ERROR = 2000
 SECONDS_UNTIL_LATE = 60.0
+SECONDS_UNTIL_SLOW = 2.0
 SECONDS_FOR_THE_POSTPONED = 1.0
 LARGEST_LETTER = 8 * 1024 * 1024
 
@@ -218,11 +219,12 @@ class Worker:
             last_error=self._last_error,
             fault=self._fault,
             unarrived=unarrived_of(self._tracker),
+            busy=self._busy_for(),
         )
 
     def watch(self) -> None:
-        """Note that the tracker hangs, if it does: its own thread can't."""
-        if self._state_now() == "hung":
+        """Note that the tracker hangs, or takes long, if it does: its own thread can't."""
+        if self._state_now() == "hung" or self._busy_for() > SECONDS_UNTIL_SLOW:
             self._note()
 
     # --- the work ---
@@ -343,8 +345,7 @@ class Worker:
 
     def _keep_pace(self) -> None:
         """Wait until the tracker's server may be asked again, while somebody may still log."""
-        assert self._tracker is not None, "it was started before"
-        until = self._began_delivery + self._tracker.pace
+        until = self._began_delivery + self._pace()
         while not (self._stopping or self._hurried) and self._live():
             left = until - time.monotonic()
             if left <= 0:
@@ -732,6 +733,16 @@ class Worker:
     def _works(self) -> None:
         self._state, self._last_error, self._fault = "running", None, None
 
+    def _busy_for(self) -> float:
+        """How long the call under way has gone on, of a tracker whose server is asked in it."""
+        since = self._busy_since
+        paced = since is not None and self._pace() > 0
+        return time.monotonic() - since if since is not None and paced else 0.0
+
+    def _pace(self) -> float:
+        said: object = getattr(self._tracker, "pace", 0.0)
+        return float(said) if isinstance(said, (int, float)) else 0.0
+
     def _state_now(self) -> LaneState:
         since = self._busy_since
         overdue = since is not None and time.monotonic() - since > self._policy.deadline
@@ -810,6 +821,7 @@ class Worker:
                 trying=self._trying,
                 unarrived=unarrived_of(self._tracker),
                 postponed=len(self._postponed),
+                busy=self._busy_for(),
             )
             write_note(self.directory, self.name, note)
 
