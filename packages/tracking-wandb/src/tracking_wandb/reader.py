@@ -110,7 +110,8 @@ class Segment:
         start_time: seconds since the epoch.
         config: the whole configuration, by W&B's names.
         files: the names of those that W&B was told to keep.
-        steps: those of its rows, by W&B's counting, that W&B's service sends.
+        steps: those of its rows, by W&B's counting, that W&B's service sends, each with the row's
+            time, in seconds since the epoch.
         next_step: the first step that W&B would take after its rows.
     """
 
@@ -119,7 +120,7 @@ class Segment:
         self.start_time = 0.0
         self.config: dict[str, Any] = {}
         self.files: list[str] = []
-        self.steps: list[int] = []
+        self.steps: dict[int, float] = {}
         self.next_step = 0
         self._labels: list[str] = []
         self._exit: Any = None
@@ -136,7 +137,7 @@ class Segment:
                     step = native_step(record.history)
                     self.next_step = max(self.next_step, step + 1)
                     if record.history.ByteSize() <= LARGEST_ROW:
-                        self.steps.append(step)
+                        self.steps[step] = _time_of(record.history)
                 case "files":
                     self.files += [file.path for file in record.files.files]
                 case "exit":
@@ -201,6 +202,13 @@ def native_step(history: Any) -> int:
         if _path(item) == ["_step"]:
             return int(json.loads(item.value_json))
     return int(history.step.num)
+
+
+def _time_of(history: Any) -> float:
+    for item in history.item:
+        if _path(item) == ["_timestamp"]:
+            return float(json.loads(item.value_json))
+    return 0.0
 
 
 def _path(item: Any) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -93,31 +94,51 @@ class Remote:
     def _bucket(self) -> dict[str, Any]:
         return (self._ask(_COUNT).get("model") or {}).get("bucket") or {}
 
-    def lacks(self, steps: Iterable[int]) -> set[int]:
-        """Those of `steps` (of W&B's counting) that the server has no row of.
+    def lacks(self, steps: Mapping[int, float]) -> set[int]:
+        """Those of `steps` (of W&B's counting, each with its row's time) that the server has no row of.
+
+        Rows that come late, with steps below others that the server has, get new ones there: W&B's
+        service puts them behind those. They are known by their times.
 
         Raises:
             WandBLoginError, WandBServiceError, WandBSettingError: as `rows` does.
         """
         lacking = set(steps)
         for part in _parts(lacking, STEPS_OF_AN_ANSWER):
-            lacking.difference_update(self._sampled(part[0], part[-1] + 1))
+            found = self._sampled(["_step"], part[0], part[-1] + 1)
+            lacking.difference_update(int(row["_step"]) for row in found)
         # A sample may leave something out: what is sent once more has to be missing for sure.
         for part in _parts(lacking, ROWS_OF_AN_ANSWER):
-            lacking.difference_update(self._page(part[0], part[-1] + 1))
-        return lacking
+            found = self._page(part[0], part[-1] + 1)
+            lacking.difference_update(int(row["_step"]) for row in found)
+        return lacking and lacking - self._behind(
+            max(steps) + 1, {one: steps[one] for one in lacking}
+        )
 
-    def _sampled(self, first: int, stop: int) -> Iterator[int]:
-        """The steps that the server has rows of, from `first` to below `stop`."""
-        spec = {"keys": ["_step"], "samples": STEPS_OF_AN_ANSWER, "minStep": first, "maxStep": stop}
+    def _behind(self, first: int, steps: Mapping[int, float]) -> set[int]:
+        """Those of `steps` whose times the server has rows of, from the step `first` on."""
+        times: Counter[float] = Counter()
+        for start in range(first, self.rows(), STEPS_OF_AN_ANSWER):
+            found = self._sampled(["_step", "_timestamp"], start, start + STEPS_OF_AN_ANSWER)
+            times.update(_rounded(row["_timestamp"]) for row in found if "_timestamp" in row)
+        moved = set()
+        for step, time in steps.items():
+            if times[_rounded(time)] > 0:
+                times[_rounded(time)] -= 1
+                moved.add(step)
+        return moved
+
+    def _sampled(self, keys: list[str], first: int, stop: int) -> Iterator[dict[str, Any]]:
+        """Those values of the server's rows from the step `first` to below `stop`."""
+        spec = {"keys": keys, "samples": STEPS_OF_AN_ANSWER, "minStep": first, "maxStep": stop}
         found = self._ask(_SAMPLED, specs=[json.dumps(spec)])
         for rows in _run_of(found).get("sampledHistory") or ():
-            yield from _steps_of(rows)
+            yield from _rows_of(rows)
 
-    def _page(self, first: int, stop: int) -> Iterator[int]:
-        """As `_sampled`, out of whole rows."""
+    def _page(self, first: int, stop: int) -> Iterator[dict[str, Any]]:
+        """As `_sampled`, whole rows."""
         asked = {"minStep": first, "maxStep": stop, "pageSize": ROWS_OF_AN_ANSWER}
-        yield from _steps_of(_run_of(self._ask(_PAGE, **asked)).get("history"))
+        yield from _rows_of(_run_of(self._ask(_PAGE, **asked)).get("history"))
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
         doing = "can't tell which rows have arrived"
@@ -198,8 +219,12 @@ def _run_of(found: dict[str, Any]) -> dict[str, Any]:
     return (found.get("project") or {}).get("run") or {}
 
 
-def _steps_of(rows: Iterable[Any] | None) -> Iterator[int]:
+def _rows_of(rows: Iterable[Any] | None) -> Iterator[dict[str, Any]]:
     for row in rows or ():
         said = json.loads(row) if isinstance(row, str) else row
         if isinstance(said, dict) and isinstance(said.get("_step"), int):
-            yield said["_step"]
+            yield said
+
+
+def _rounded(time: float) -> float:
+    return round(time, 6)
