@@ -28,7 +28,13 @@ class TestOutages(OutageMatrix):
     metrics = r"/file_stream$"
     file_store = r"^/upload/"
     service = r"wandb-core"
-    short = ("fair weather", "down at the start", "down past the end", "500", "lost answer")
+    short = (
+        "fair weather",
+        "page",
+        "403 for files past the end",
+        "413 for files",
+        "service killed",
+    )
     left_out = ("two at once",)  # the server keeps one run
 
     @pytest.fixture

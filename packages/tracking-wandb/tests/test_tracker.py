@@ -201,6 +201,8 @@ class TestArguments:
             ({"step_axes": {"": "epoch"}}, "step_axes is a dict"),
             ({"sync_tensorboard": True}, r"'sync_tensorboard': .*\[\"tensorboard\", \"wandb\"\]"),
             ({"settings": {"sync_tensorboard": True}}, "does not take 'sync_tensorboard'"),
+            ({"mode": "shared"}, "does not take mode='shared'.*`group`"),
+            ({"settings": {"mode": "shared"}}, "does not take mode='shared'"),
             ({"monitor_gym": True}, "does not take 'monitor_gym'"),
             ({"settings": {"console": "wrap"}}, r"settings\['console'\]: what the training prints"),
             ({"settings": {"capture_loggers": {"root": "INFO"}}}, r"settings\['capture_loggers'\]"),

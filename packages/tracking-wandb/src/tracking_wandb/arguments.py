@@ -59,6 +59,12 @@ def check(arguments: Mapping[str, Any]) -> None:
         refuse_unknown("wandb", settings, _fields(), "wandb.Settings")
         for name, given in (("mode", arguments), ("mode", settings)):
             refuse_unfit("wandb", name, given.get(name), _modes())
+    mode = arguments.get("mode") or settings.get("mode") or os.environ.get("WANDB_MODE")
+    if mode == "shared":
+        raise TypeError(
+            "tracker 'wandb' does not take mode='shared': W&B tells nobody there which step comes "
+            "next. Each process that logs may have a run of its own, with the same `group`"
+        )
     for name, reason in _NOT_TAKEN.items():
         if arguments.get(name) or settings.get(name):
             raise TypeError(f"tracker 'wandb' does not take {name!r}: {reason}")

@@ -43,7 +43,7 @@ from tracking_wandb.watch import Current, make_watchable
 
 __all__ = ["WandBTracker"]
 
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_LOOKS = 1.0
 
 LARGEST_TEXT = LARGEST_ROW - 1024 * 1024  # so many bytes are left for numbers and for names
 LONG_TEXT = 1024
@@ -83,7 +83,6 @@ class WandBTracker(RecordTracker):
         self._service: Service | None = None
         self._uploads: Uploads | None = None
         self._looked = 0.0
-        self._said_of_files = False
         self._off = False
         self._lost = False
         self._over: Mapping[str, Plain] = {}
@@ -198,10 +197,10 @@ class WandBTracker(RecordTracker):
             return
         if can_tell(settings):
             self._bring(settings, self._over, ended=True)
-        elif self._uploads is not None and (trouble := self._trouble()):
+        elif self._uploads is not None and (trouble := self._uploads.in_words()):
             say(
-                f"tracker 'wandb' could not send everything ({trouble}); it is all on this "
-                f"machine, and this sends it: wandb sync --include-online {settings.sync_dir}"
+                f"tracker 'wandb' could not send everything ({trouble}), and with "
+                "x_skip_transaction_log nothing on this machine has it"
             )
 
     def _bring(self, settings: Any, run: Mapping[str, Plain], *, ended: bool) -> None:
@@ -253,7 +252,6 @@ class WandBTracker(RecordTracker):
         self._rows = Rows(next_step, axes)
         self._run, self._service, self._lost, self._ended_at = run, service, False, None
         self._uploads = Uploads(run.settings.log_internal)
-        self._said_of_files = False
         if config:
             run.config.update(config, allow_val_change=True)
         self._send(self._rows.opening())
@@ -311,24 +309,8 @@ class WandBTracker(RecordTracker):
         if self._uploads is None or now - self._looked < SECONDS_BETWEEN_LOOKS:
             return False
         self._looked = now
-        self._trouble()
+        self._uploads.look()
         return bool(self._uploads.trouble) and can_tell(self._run.settings)
-
-    def _trouble(self) -> str:
-        """What W&B's service did not send by now, in words; of files one is said at once."""
-        uploads = self._uploads
-        if uploads is None:
-            return ""
-        uploads.look()
-        reasons = [f"{name!r}: {reason}" for name, reason in uploads.failed.items()]
-        reasons += [uploads.unsure] if uploads.unsure else []
-        if reasons and not self._said_of_files:
-            self._said_of_files = True
-            say(
-                f"tracker 'wandb': the server does not take files for now ({reasons[0]}); rows "
-                "go on, and what it did not take is sent once more when the run ends"
-            )
-        return uploads.trouble or (reasons[0] if reasons else "")
 
     def _take(self, records: Sequence[Record], sent: list[int]) -> None:
         """Take `records`; into `sent` goes how many rows each of them and those before it make."""

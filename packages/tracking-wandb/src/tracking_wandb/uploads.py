@@ -11,18 +11,24 @@ import glob
 import json
 import os
 import re
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from tracking_core.journal import replace_regular
 from tracking_core.plain import text
+from tracking_core.rejections import say
 
 __all__ = ["Uploads", "files_left", "files_refused", "note_files_left"]
 
 NOTE = "files-left.json"
+SECONDS_THAT_PASS_UNSAID = 2.0
 
 _GAVE_UP = b"filestream: fatal error"
+_RETRIES = b'"api: retrying error"'
+_ROWS = b"/file_stream"
+_ANSWERED = b'"filestream: request sent"'
 _FAILED = b"file transfer: upload: failed"
 _NOT_BEGUN = b"runfiles: CreateRunFiles returned error"
 _CLOSED = b"file transfer manager closed"
@@ -34,11 +40,14 @@ _LONGEST_REASON = 200
 class Uploads:
     """Looks whether W&B's service still sends what a run has, by its own log at `path`.
 
+    What goes wrong is said, once each: a file that was not taken at once, rows once that has lasted.
+
     Attributes:
         trouble: why it sends no more rows; empty if it does.
         failed: the files that it did not bring, each with the reason.
         unsure: why it did not bring some that it does not name; empty if there are none.
         closed: whether it has done with files: then all others are at the server.
+        unanswered: why a request with rows is tried again; empty if the last one was answered.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,10 +55,19 @@ class Uploads:
         self.failed: dict[str, str] = {}
         self.unsure = ""
         self.closed = False
+        self.unanswered = ""
+        self._unanswered_since: float | None = None
+        self._said_of_files = self._said_of_rows = False
         self._path = path
         self._place = 0
 
     def look(self) -> None:
+        """Read what the log has by now, and tell of it."""
+        self.read()
+        self._tell_of_files()
+        self._tell_of_rows()
+
+    def read(self) -> None:
         """Read what the log has by now."""
         with suppress(OSError), open(self._path, "rb") as file:
             file.seek(self._place)
@@ -59,8 +77,42 @@ class Uploads:
                 self._place += len(line)
                 self._hear(line)
 
+    def in_words(self) -> str:
+        """What it did not send by now, in words; empty if nothing went wrong."""
+        self.look()
+        return self.trouble or self._of_files()
+
+    def _of_files(self) -> str:
+        for name, reason in self.failed.items():
+            return f"{name!r}: {reason}"
+        return self.unsure
+
+    def _tell_of_files(self) -> None:
+        refused = self._of_files()
+        if refused and not self._said_of_files:
+            self._said_of_files = True
+            say(
+                f"tracker 'wandb': the server does not take files for now ({refused}); rows go on, and "
+                "what it did not take is sent once more when the run ends"
+            )
+
+    def _tell_of_rows(self) -> None:
+        now = time.monotonic()
+        self._unanswered_since = (self._unanswered_since or now) if self.unanswered else None
+        since = self._unanswered_since
+        if since is not None and now - since > SECONDS_THAT_PASS_UNSAID and not self._said_of_rows:
+            self._said_of_rows = True
+            say(
+                "tracker 'wandb': the server does not take what W&B's service sends; what is logged is "
+                f"kept, and sent when it does: {self.unanswered}"
+            )
+
     def _hear(self, line: bytes) -> None:
-        if _GAVE_UP in line and not self.trouble:
+        if _RETRIES in line and _ROWS in line:
+            self.unanswered = self.unanswered or _said(line).get("error", "")[:_LONGEST_REASON]
+        elif _ANSWERED in line:
+            self.unanswered = ""
+        elif _GAVE_UP in line and not self.trouble:
             self.trouble = _said(line).get("msg", "")
         elif _FAILED in line:
             said = _said(line)
@@ -83,8 +135,7 @@ def files_left(log: str, files: Collection[str]) -> dict[str, str]:
         with open(os.path.join(directory, NOTE), "rb") as file:
             noted = json.load(file)
         return {name: str(noted[name]) for name in files if name in noted}
-    uploads = Uploads(os.path.join(directory, "logs", "debug-internal.log"))
-    uploads.look()
+    uploads = _of_a_log(os.path.join(directory, "logs", "debug-internal.log"))
     unsure = uploads.trouble or uploads.unsure
     if unsure or not uploads.closed:
         return dict.fromkeys(files, unsure or "W&B's service was killed")
@@ -95,15 +146,19 @@ def files_refused(place: str) -> dict[str, str]:
     """The files that ``wandb sync``, whose logs are in `place`, could not bring, with the reasons."""
     failed: dict[str, str] = {}
     for path in _logs_of_sync(place):
-        uploads = Uploads(path)
-        uploads.look()
-        failed |= uploads.failed
+        failed |= _of_a_log(path).failed
     return failed
 
 
 def note_files_left(log: str, left: Mapping[str, str]) -> None:
     """Remember which files of the log at `log` are not at the server; the others are."""
     replace_regular(Path(log).with_name(NOTE), json.dumps(dict(left)).encode())
+
+
+def _of_a_log(path: str) -> Uploads:
+    uploads = Uploads(path)
+    uploads.read()
+    return uploads
 
 
 def _logs_of_sync(place: str) -> Iterable[str]:

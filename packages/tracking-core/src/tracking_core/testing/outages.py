@@ -519,8 +519,9 @@ class _Trial:
             ends = [one for one in (self._healed_at, self._first.ended_at) if one is not None]
             whole.lasted = round(max(0.0, min(ends) - failed), 2)
             quoted = f"'{self._matrix.tracker}'"
-            words = [at for at, line in self._first.said if at >= failed and quoted in line]
-            whole.first_word = round(words[0] - failed, 2) if words else None
+            # That nobody listens may be told sooner than it is reckoned here to have been met.
+            words = [at for at, line in self._first.said if at >= self._fault_at and quoted in line]
+            whole.first_word = round(max(0.0, words[0] - failed), 2) if words else None
         return whole
 
     def _judge(self, training: Training, project: str, whole: Verdict) -> None:
