@@ -16,7 +16,7 @@ class TestOutages(OutageMatrix):
     tracker = "clearml"
     metrics = r"/events\.add_batch$"
     file_store = r"^/$"
-    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+    short = ("down past the end", "403 for files", "fair weather", "delivery killed")
     has_ids = True  # an event is one of its task, iteration, metric and variant
 
     wrong_key: ClassVar[Mapping[str, str]] = {"CLEARML_API_SECRET_KEY": "another"}

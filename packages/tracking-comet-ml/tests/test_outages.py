@@ -17,7 +17,7 @@ class TestOutages(OutageMatrix):
     metrics = r"/experiment/metric$"
     wrong_key: ClassVar[Mapping[str, str]] = {"COMET_API_KEY": "another"}
     file_store = r"/(asset|visualizations)/upload$"
-    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+    short = ("down past the end", "403 for files", "fair weather", "delivery killed")
 
     @pytest.fixture
     def upstream(self) -> Iterator[str]:

@@ -17,7 +17,7 @@ class TestOutages(OutageMatrix):
     tracker = "mlflow"
     metrics = r"/runs/log-batch$"
     file_store = r"/mlflow-artifacts/"
-    short = ("down past the end", "lost answer", "delivery killed")
+    short = ("down past the end", "403 for files", "delivery killed")
     has_ids = True  # a value is one of its key, step and time
 
     @pytest.fixture

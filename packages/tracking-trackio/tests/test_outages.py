@@ -31,7 +31,7 @@ class TestOutages(OutageMatrix):
     metrics = r"/api/bulk_log$"
     file_store = r"/(upload|bulk_upload_\w+|artifact_log|check_artifact_blobs)$"
     has_ids = True
-    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+    short = ("down past the end", "403 for files", "fair weather", "delivery killed")
 
     wrong_key: ClassVar[Mapping[str, str]] = {"TRACKIO_WRITE_TOKEN": "another"}
 

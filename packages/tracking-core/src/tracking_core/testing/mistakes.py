@@ -27,10 +27,10 @@ __all__ = ["MISTAKES", "WrongSettings"]
 
 MISTAKES: Mapping[str, str] = {
     "a host that is not there": r"there is no such host",
+    "a wrong key": r"[Kk][Ee][Yy]|TOKEN|token",
     "https for http": r"speaks no TLS",
     "a certificate that nobody trusts": r"certificate .*is not trusted",
     "a proxy that is not there": r"the proxy does not let it through",
-    "a wrong key": r"[Kk][Ee][Yy]|TOKEN|token",
 }
 """Each wrong setting, and a regular expression of what the user is told of it."""
 

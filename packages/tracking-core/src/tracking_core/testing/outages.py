@@ -15,7 +15,7 @@ Each case runs a training in a process of its own, in the tracker's own lane, be
 plays a fault, and compares what the server has in the end with a ledger of what was logged. A row
 may be missing then only if the training has named a command that delivers it, and that command is
 run. ``TRACKING_LONG=1`` runs all cases, with faults that last for a minute and more; without it those
-in `short` run, with faults of one to three seconds. With ``TRACKING_OUTAGES_TABLE=FILE`` each case
+in `short` run, with faults of one to three seconds: the first four, or ``TRACKING_OUTAGES`` of them. With ``TRACKING_OUTAGES_TABLE=FILE`` each case
 adds a line of JSON there.
 """
 
@@ -61,6 +61,7 @@ from tracking_core.testing.trial import DELIVERY, PROCESSES, Training
 __all__ = ["CASES", "Case", "OutageMatrix", "Run", "Verdict"]
 
 LONG = os.environ.get("TRACKING_LONG") == "1"
+MOST = int(os.environ.get("TRACKING_OUTAGES", "4"))
 TABLE = "TRACKING_OUTAGES_TABLE"
 PATIENCE = 60.0
 PATIENCE_WITH_COMMANDS = 240.0
@@ -188,7 +189,7 @@ class OutageMatrix(WrongSettings):
             go; an empty one if the tracker has no such place.
         service: one that finds the command line of a process of the library's own, likewise.
         has_ids: whether the server can tell that it has a row already, so that none is doubled.
-        short: the cases that run where not all do.
+        short: the cases that run where not all do, the most telling ones first.
         left_out: those that never run, because the server of the tests can't play them.
         seconds_to_a_word: from the first failure, at most.
         requests_per_second: at most, in fair weather.
@@ -255,7 +256,7 @@ class OutageMatrix(WrongSettings):
         if "case" in metafunc.fixturenames:
             metafunc.parametrize("case", self.cases())
         if "mistake" in metafunc.fixturenames:
-            metafunc.parametrize("mistake", self.mistakes())
+            metafunc.parametrize("mistake", self.mistakes()[: None if LONG else MOST // 2])
 
     def cases(self) -> list[str]:
         """The names of those that run here."""
@@ -264,7 +265,7 @@ class OutageMatrix(WrongSettings):
         return [
             name
             for name, case in CASES.items()
-            if (LONG or name in self.short)
+            if (LONG or name in self.short[:MOST])
             and name not in self.left_out
             and not (case.path == "files" and not self.file_store)
             and not ("service" in case.killed and not self.service)
