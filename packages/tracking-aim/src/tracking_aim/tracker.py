@@ -185,7 +185,9 @@ class AimTracker(RecordTracker):
         self._run_hash = run_hash
         self._begun, self._resumed = bool(identity.get("begun")), True
         repo = identity.get("repo")
-        if isinstance(repo, str) and repo != public(self._address):
+        # A run that never began may have had a wrong address, and here is another one.
+        mended = not self._begun and self._kwargs.get("repo") is not None
+        if isinstance(repo, str) and repo != public(self._address) and not mended:
             self._address = repo
 
     @on_main_process

@@ -124,9 +124,14 @@ class WrongSettings:
         variables = {**dict.fromkeys(PROXIES, ""), **self.environment(url)}
         ended, answer = training.run(command, SECONDS_OF_A_COMMAND, variables)
         assert ended == 0, f"{command} ended with {ended}: {answer}"
-        self._see_all(training)
+        self.see_all(training, training.words + answer)
 
-    def _see_all(self, training: Training) -> None:
+    def see_all(self, training: Training, said: str) -> None:
+        """Compare what the training has logged with what the server has.
+
+        Args:
+            said: what the user was told; a file that the tracker can't keep is named there.
+        """
         raise NotImplementedError
 
 

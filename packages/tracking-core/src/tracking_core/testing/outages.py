@@ -304,9 +304,9 @@ class OutageMatrix(WrongSettings):
         notes = [read_note(writer, self.tracker).identity for writer in writers]
         return next(filter(None, notes), {})
 
-    def _see_all(self, training: Training) -> None:
+    def see_all(self, training: Training, said: str) -> None:
         found = self.compared(training, "mistake")
-        assert (found.missing, found.doubled, found.lacking) == (0, 0, [])
+        assert (found.missing, found.doubled, _unnamed(found, said)) == (0, 0, [])
 
     def judged(self, case: Case, upstream: str, directory: Path) -> Verdict:
         """What becomes of the rows of a training in `case`, whose journals go to `directory`."""
@@ -541,7 +541,7 @@ class _Trial:
         whole.strange += found.strange
         whole.one_batch = max(whole.one_batch, found.one_batch)
         whole.lacking += found.lacking
-        whole.unnamed += [name for name in found.lacking if name.partition(" ")[0] not in said]
+        whole.unnamed += _unnamed(found, said)
 
     def _compared(self, training: Training, project: str) -> Verdict:
         found = self._matrix.compared(training, project)
@@ -557,6 +557,10 @@ class _Trial:
         ]
         between = Counter(bisect.bisect(came, at) for at in training.times)
         return max(between.values(), default=0) + ROWS_ON_THEIR_WAY
+
+
+def _unnamed(found: Verdict, said: str) -> list[str]:
+    return [name for name in found.lacking if name.partition(" ")[0] not in said]
 
 
 def _number_of(content: bytes) -> set[int]:
