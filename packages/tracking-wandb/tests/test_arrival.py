@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +212,37 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
     assert values_of(server) == [float(step) for step in range(30)]
     assert (server.exit_code, server.config["lr"]["value"]) == (0, 0.5)
     imported().teardown()
+
+
+def identity_token(directory: Path) -> Path:
+    """A file with a token of somebody's, in place of an API key."""
+    parts = [{"alg": "none"}, {"exp": time.time() + 3600}]
+    packed = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode() for one in parts]
+    path = directory / "token"
+    path.write_text(".".join([*(one.rstrip("=") for one in packed), "x"]))
+    return path
+
+
+def test_without_a_key_the_server_is_not_asked_and_the_named_command_sends_what_is_left(
+    make: Make, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("WANDB_IDENTITY_TOKEN_FILE", str(identity_token(tmp_path)))
+    monkeypatch.setenv("WANDB_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    tracker = started(make, x_file_stream_transmit_interval=0.1)
+    server.be_in_trouble(403)
+    logged(tracker, range(5))
+    server.refused.wait(20)
+    with pytest.warns(TrackingWarning, match="could not send everything") as said:
+        tracker.finish()
+    assert server.history == {}
+    server.be_in_trouble(0)
+    program, *arguments = named_command(said)
+    assert program == "wandb"
+    command = [sys.executable, "-m", "wandb", *arguments]  # the same, wherever it is installed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert values_of(server) == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_where_only_wandbs_own_service_reaches_the_server_the_run_ends_and_that_is_said(

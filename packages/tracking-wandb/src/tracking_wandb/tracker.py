@@ -198,10 +198,13 @@ class WandBTracker(RecordTracker):
         if can_tell(settings):
             self._bring(settings, self._over, ended=True)
         elif self._uploads is not None and (trouble := self._uploads.in_words()):
-            say(
-                f"tracker 'wandb' could not send everything ({trouble}), and with "
-                "x_skip_transaction_log nothing on this machine has it"
+            kept = (
+                "with x_skip_transaction_log nothing on this machine has it"
+                if settings.x_skip_transaction_log
+                else "it is all on this machine. This delivers them: wandb sync --include-online "
+                f"{settings.sync_dir}"
             )
+            say(f"tracker 'wandb' could not send everything ({trouble}); {kept}")
 
     def _bring(self, settings: Any, run: Mapping[str, Plain], *, ended: bool) -> None:
         try:
