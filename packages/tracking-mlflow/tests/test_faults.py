@@ -271,7 +271,7 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.M
     assert (fault, "MLFLOW_TRACKING_SERVER_CERT_PATH" in said) == ("setup", True)
     with answering(b"{}") as uri:
         fault, said = start_error(uri.replace("http://", "https://"), monkeypatch)
-    assert (fault, "begin MLFLOW_TRACKING_URI with http://" in said) == ("setup", True)
+    assert (fault, "MLFLOW_TRACKING_URI has to begin with http://" in said) == ("setup", True)
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(tmp_path / "none.pem"))
     fault, said = start_error("https://127.0.0.1:1", monkeypatch)
     assert (fault, "MLFLOW_TRACKING_SERVER_CERT_PATH" in said) == ("setup", True)

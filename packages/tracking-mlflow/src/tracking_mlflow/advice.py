@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tracking_core.faults import errors_behind, fault_of_start
+from tracking_core.network import proxy_for, remedy_of
 from tracking_core.redaction import redacted
 from tracking_mlflow.faults import fault_of_mlflow
 from tracking_mlflow.settings import MLflowLoginError, MLflowSettingError
@@ -12,6 +13,8 @@ from tracking_mlflow.stores import without_password
 
 __all__ = ["explained"]
 
+ADDRESS = "MLFLOW_TRACKING_URI"
+CERTIFICATES = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 LONGEST = 300  # characters of what the library said
 
 
@@ -19,6 +22,8 @@ def explained(error: Exception, uri: str) -> Exception:
     """`error`, which a start at `uri` raised, or one that says which setting mends it."""
     if isinstance(error, (MLflowSettingError, MLflowLoginError)):
         return error
+    if uri.startswith("http") and (remedy := _remedy(error, uri)):
+        return MLflowSettingError(_sentence(error, uri, "can't be logged to", remedy))
     fault = fault_of_start(fault_of_mlflow(error), error)
     if fault == "login":
         return MLflowLoginError(_sentence(error, uri, "does not let you in", _login(uri)))
@@ -31,6 +36,11 @@ def _sentence(error: Exception, uri: str, what: str, remedy: str) -> str:
     said = " ".join(str(redacted(str(error))).split())
     said = said if len(said) <= LONGEST else said[: LONGEST - 1] + "…"
     return f"tracker 'mlflow': {without_password(uri)} {what}: {remedy} ({type(error).__name__}: {said})"
+
+
+def _remedy(error: Exception, uri: str) -> str | None:
+    proxied = proxy_for(uri) is not None
+    return remedy_of(error, ADDRESS, certificates=CERTIFICATES, proxied=proxied)
 
 
 def _login(uri: str) -> str:
@@ -52,8 +62,6 @@ def _setup(error: Exception, uri: str) -> str:
             f"install the Python module {missing[0]!r}, which that address needs, or name another "
             "driver in MLFLOW_TRACKING_URI, such as postgresql+psycopg:// or mysql+pymysql://"
         )
-    if "WRONG_VERSION_NUMBER" in said:
-        return "nobody speaks TLS there: begin MLFLOW_TRACKING_URI with http://"
     if re.search("CERTIFICATE|TLS C", said, re.IGNORECASE):
         return (
             "set MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of who signed the server's, or "
