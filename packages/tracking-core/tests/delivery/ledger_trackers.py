@@ -44,7 +44,7 @@ class LedgerTracker(RecordTracker):
     While a file ``<ledger>.<method>`` exists, that method does what the file says: ``down`` raises
     a ConnectionError, ``say <words>`` warns of the words and goes on, ``forbidden`` a PermissionError, ``refuse`` a Refused, ``exit`` a SystemExit, ``hang`` waits until the file is
     gone; `store` is what `deliver` does with texts; `begun` is the moment in which `start` has begun the native run and not returned. A record
-    whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`. With `measured` it may
+    with a value ``odd`` has that rejected, and one whose value ``n`` is `poison` meets `how`: ``refuse``, or one of `DIES`. With `measured` it may
     not live in the delivery process; with `sends_later` it counts what it takes as not arrived before `finish`.
     """
 
@@ -111,6 +111,9 @@ class LedgerTracker(RecordTracker):
                 if self.how == "refuse":
                     raise Refused(f"{self.poison} is not wanted")
                 DIES[self.how]()
+        for record in records:
+            if isinstance(record, Log) and "odd" in record.values:
+                self.reject("odd", record.values["odd"], "it is odd")
         self._write(*(_line(record) for record in records if not isinstance(record, End)))
         if self.sends_later:
             self.unarrived += sum(not isinstance(record, End) for record in records)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_judge import PATH, Ledger, Victim, first_seen, started
+from ledger_judge import PATH, Ledger, Victim, first_seen, started, wait_for
 
-from tracking_core import Tracking, recovery
+from tracking_core import Tracking, TrackingWarning, recovery
 from tracking_core.__main__ import main
 from tracking_core.errors import JournalError
 from tracking_core.journal import DrainLock
@@ -341,3 +341,19 @@ def test_a_whole_run_is_sent_to_an_instance(ledger: Ledger, memory: MemoryTracke
     assert memory.training_pid == 0, "this process only delivers what was logged"
     assert memory.began_at is not None, "the tracker must know that it is late"
     assert before <= memory.began_at <= after
+
+
+def test_what_a_process_that_died_could_not_store_is_named_by_the_recovery(ledger: Ledger) -> None:
+    tracking = started("process", ledger)
+    with pytest.warns(TrackingWarning, match="'odd'"):
+        tracking.log({"n": 1, "odd": 1})
+        wait_for(lambda: tracking.status()["ledger"].rejected, "the note of it")
+        ledger.order("deliver", "down")
+        tracking.log({"n": 2, "odd": 2})
+        tracking.end_training(timeout=0.5)
+    ledger.withdraw("deliver")
+    assert tracking.run_dir is not None
+    rejected = Tracking.recover(tracking.run_dir)["ledger"].rejected
+    assert {(one.key, one.reason): count for one, count in rejected.items()} == {
+        ("odd", "it is odd"): 2
+    }

@@ -26,7 +26,8 @@ NOTE = "files-left.json"
 SECONDS_THAT_PASS_UNSAID = 2.0
 
 _GAVE_UP = b"filestream: fatal error"
-_RETRIES = b'"api: retrying error"'
+_ASKS = b'"filestream: sending request"'
+_RETRIES = b'"api: retrying'
 _ROWS = b"/file_stream"
 _ANSWERED = b'"filestream: request sent"'
 _FAILED = b"file transfer: upload: failed"
@@ -47,7 +48,7 @@ class Uploads:
         failed: the files that it did not bring, each with the reason.
         unsure: why it did not bring some that it does not name; empty if there are none.
         closed: whether it has done with files: then all others are at the server.
-        unanswered: why a request with rows is tried again; empty if the last one was answered.
+        unanswered: what keeps the last request with rows waiting; empty if it was answered.
     """
 
     def __init__(self, path: str) -> None:
@@ -104,12 +105,15 @@ class Uploads:
             self._said_of_rows = True
             say(
                 "tracker 'wandb': the server does not take what W&B's service sends; what is logged is "
-                f"kept, and sent when it does: {self.unanswered}"
+                f"kept, and sent when it does: {self.unanswered[:_LONGEST_REASON]}"
             )
 
     def _hear(self, line: bytes) -> None:
-        if _RETRIES in line and _ROWS in line:
-            self.unanswered = self.unanswered or _said(line).get("error", "")[:_LONGEST_REASON]
+        if _ASKS in line:
+            self.unanswered = "it does not answer"
+        elif _RETRIES in line and _ROWS in line:
+            said = _said(line)
+            self.unanswered = said.get("error") or f"HTTP {said.get('status', '')}"
         elif _ANSWERED in line:
             self.unanswered = ""
         elif _GAVE_UP in line and not self.trouble:

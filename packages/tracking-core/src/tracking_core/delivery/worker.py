@@ -11,6 +11,7 @@ import contextlib
 import errno
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -31,7 +32,7 @@ from tracking_core.network import retry_after_of
 from tracking_core.plain import text
 from tracking_core.records import End, Log, Plain, Record, Status
 from tracking_core.redaction import redacted
-from tracking_core.rejections import say
+from tracking_core.rejections import Rejection, say
 from tracking_core.tracker import GeneralTracker, end
 
 __all__ = ["Policy", "Worker"]
@@ -147,6 +148,7 @@ class Worker:
         self._vetted_up_to = 0
         self._refusals = Refusals(policy.first_wait, policy.longest_wait, policy.batch)
         self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
+        self._rejected_before = Counter({Rejection(*what): n for *what, n in before.rejected})
         self._state: LaneState = "ended" if before.state == "ended" else "starting"
         self._over = False
         self._last_error: str | None = None
@@ -215,7 +217,7 @@ class Worker:
             pending=max(0, last - self.acked) + len(self._postponed),
             failed=self._failed,
             lost=self._lost,
-            rejected={} if self._tracker is None else dict(self._tracker.rejections.counts),
+            rejected=self._rejected(),
             last_error=self._last_error,
             fault=self._fault,
             unarrived=unarrived_of(self._tracker),
@@ -733,6 +735,11 @@ class Worker:
     def _works(self) -> None:
         self._state, self._last_error, self._fault = "running", None, None
 
+    def _rejected(self) -> dict[Rejection, int]:
+        """What could not be stored, by those before this one as well: they may have told nobody."""
+        now = {} if self._tracker is None else self._tracker.rejections.counts
+        return dict(self._rejected_before + Counter(now))
+
     def _busy_for(self) -> float:
         """How long the call under way has gone on, of a tracker whose server is asked in it."""
         since = self._busy_since
@@ -806,7 +813,6 @@ class Worker:
             return
         with self._note_lock:
             self._noted, self._noted_for = time.monotonic(), self._cursor.acked
-            counts = {} if self._tracker is None else self._tracker.rejections.counts
             identity: dict[str, Plain] = self._identity
             note = WorkerNote(
                 state=state or self._state_now(),
@@ -816,7 +822,7 @@ class Worker:
                 lost=self._lost,
                 last_error=self._last_error,
                 fault=self._fault,
-                rejected=[(*rejection, count) for rejection, count in counts.items()],
+                rejected=[(*rejection, count) for rejection, count in self._rejected().items()],
                 attempt=self._attempt,
                 trying=self._trying,
                 unarrived=unarrived_of(self._tracker),
