@@ -41,7 +41,7 @@ _LONGEST_REASON = 200
 class Uploads:
     """Looks whether W&B's service still sends what a run has, by its own log at `path`.
 
-    What goes wrong is said, once each: a file that was not taken at once, rows once that has lasted.
+    What goes wrong is said, once each: rows that are tried again once that has lasted, all else at once.
 
     Attributes:
         trouble: why it sends no more rows; empty if it does.
@@ -101,11 +101,13 @@ class Uploads:
         now = time.monotonic()
         self._unanswered_since = (self._unanswered_since or now) if self.unanswered else None
         since = self._unanswered_since
-        if since is not None and now - since > SECONDS_THAT_PASS_UNSAID and not self._said_of_rows:
+        lasts = since is not None and now - since > SECONDS_THAT_PASS_UNSAID
+        reason = self.trouble or self.unanswered
+        if (self.trouble or lasts) and not self._said_of_rows:
             self._said_of_rows = True
             say(
                 "tracker 'wandb': the server does not take what W&B's service sends; what is logged is "
-                f"kept, and sent when it does: {self.unanswered[:_LONGEST_REASON]}"
+                f"kept, and sent when it does: {reason[:_LONGEST_REASON]}"
             )
 
     def _hear(self, line: bytes) -> None:
