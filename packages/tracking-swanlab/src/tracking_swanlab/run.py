@@ -40,7 +40,6 @@ class SwanLabRun:
         directory: what ``swanlab sync`` takes.
         files: what lies beside the run file.
         config_changed, tags_changed: whether `take` has to write them.
-        unarrived: how many records of the run file the server does not have.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class SwanLabRun:
         self._series = Series(path)
         self.files = Files(self.directory / "files")
         self.config_changed = self.tags_changed = False
-        self.unarrived = 0
         self._finish: Any = None
         self._start = self._start_record(goes_on=bool(identity))
         self._native: NativeRun | None = None
@@ -83,6 +81,11 @@ class SwanLabRun:
         self._run_file.start(self._start)
         if self._cloud is not None:
             self._cloud.catch_up()
+
+    @property
+    def unarrived(self) -> int:
+        """How many records of the run file the server is not known to have."""
+        return 0 if self._cloud is None else self._cloud.unarrived
 
     def batch(self) -> Batch:
         """An empty batch of records for this run."""
@@ -109,9 +112,7 @@ class SwanLabRun:
             batch.commit()
         self.config_changed = self.tags_changed = False
         if self._cloud is not None:
-            self.unarrived += len(batch.records)
-            if self._cloud.catch_up():
-                self.unarrived = 0
+            self._cloud.catch_up(batch.records)
 
     def _natively_configured(self) -> dict[str, Any]:
         """The configuration that users gave the native run themselves."""

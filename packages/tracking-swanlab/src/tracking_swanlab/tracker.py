@@ -191,7 +191,10 @@ class SwanLabTracker(RecordTracker):
         with self._lock:
             if (run := self._run) is None:
                 return
-            run.finish(status, time.time() if self._ended_at is None else self._ended_at)
+            try:
+                run.finish(status, time.time() if self._ended_at is None else self._ended_at)
+            finally:
+                self.unarrived = run.unarrived
             self._run, self.unarrived = None, 0
 
     def _running(self) -> SwanLabRun:
