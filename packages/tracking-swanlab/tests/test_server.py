@@ -17,7 +17,7 @@ import pytest
 from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
-from tracking_core.records import Config, Log, Record, Tags
+from tracking_core.records import Config, End, Log, Record, Tags
 from tracking_core.testing import Seen, named_command, self_signed
 from tracking_swanlab import SwanLabTracker, read_run
 from tracking_swanlab.errors import SwanLabArrivalError
@@ -512,6 +512,24 @@ def test_what_a_person_has_to_mend_is_said_at_once(
     server.trouble = None
     tracker.finish()
     assert server.scalars("m") == [(0, 0.0)]
+
+
+def test_an_end_that_a_lane_tries_again_says_at_once_what_is_in_its_way(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking_swanlab.cloud.LONGEST_END", 1000.0)
+    tracker = started(tmp_path)
+    server.trouble = 503
+    with pytest.warns(TrackingWarning, match="HTTP 503"):
+        tracker.deliver([row({"m": 0.0}, 0)])
+    tracker.deliver([End("failed", NOW)])
+    for _ in range(2):
+        with pytest.raises(SwanLabArrivalError, match="HTTP 503"):
+            tracker.finish("failed")
+    server.trouble = None
+    tracker.finish("failed")
+    assert server.scalars("m") == [(0, 0.0)]
+    assert server.states == ["CRASHED"]
 
 
 # --- a store of files that fails ---

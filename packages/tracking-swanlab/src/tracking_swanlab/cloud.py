@@ -150,15 +150,18 @@ class Cloud:
             for queue in (self._numbers, self._files):
                 queue.tell()
 
-    def finish(self, finish: Any) -> None:
+    def finish(self, finish: Any, *, patient: bool = True) -> None:
         """Send what is left, in a bounded time, and say how the run ended. May be called again.
+
+        Args:
+            patient: whether to try it for a while, because nobody else will.
 
         Raises:
             SwanLabArrivalError: the server does not take everything now; it names the command that
                 sends the rest.
         """
         self._heartbeat.cancel()
-        deadline = time.monotonic() + LONGEST_END
+        deadline = time.monotonic() + (LONGEST_END if patient else 0.0)
         backoff, pause = Backoff(first=1.0), threading.Event()
         while not self._send(LONGEST_END, LONGEST_END, anyway=True) or not self._ended(finish):
             error = self._error()

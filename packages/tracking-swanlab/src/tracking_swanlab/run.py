@@ -134,8 +134,11 @@ class SwanLabRun:
             self._native.run.config.update(self.files.config)
         return self._native.run
 
-    def finish(self, status: Status, ended_at: float) -> None:
+    def finish(self, status: Status, ended_at: float, *, patient: bool) -> None:
         """Store and send how the run ended, and close the run file.
+
+        Args:
+            patient: as `Cloud.finish` takes it.
 
         Raises:
             SwanLabArrivalError: the server does not have all of it; called again, this goes on.
@@ -153,7 +156,7 @@ class SwanLabRun:
             finally:
                 self.close()
         if self._cloud is not None:
-            self._cloud.finish(self._finish)
+            self._cloud.finish(self._finish, patient=patient)
 
     def close(self) -> None:
         """Give the run file back, without an end."""
