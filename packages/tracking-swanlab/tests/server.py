@@ -24,6 +24,7 @@ class Server:
         said: the message in that answer.
         largest: how many bytes of points it takes at once; 0 for any number.
         but: paths that are answered all the same, by a part of them.
+        only: the only paths that meet the trouble, likewise; all others, if there are none.
         requests: the paths that were asked for.
         key: the only API key that is let in; any, if it is empty.
         points: what ``/house/metrics`` took: kind, key, step, value, time.
@@ -40,6 +41,7 @@ class Server:
         self.said = "as told"
         self.largest = 0
         self.but: tuple[str, ...] = ()
+        self.only: tuple[str, ...] = ()
         self.requests: list[str] = []
         self.key = ""
         self.points: list[tuple[str, str, int, Any, str]] = []
@@ -77,6 +79,11 @@ class Server:
 
     def scalars(self, key: str) -> list[tuple[int, Any]]:
         return [(step, value) for kind, name, step, value, _ in self.points if name == key]
+
+    def is_in_trouble(self, path: str) -> bool:
+        """Whether requests to `path` meet the trouble, if there is any."""
+        met = not self.only or any(part in path for part in self.only)
+        return met and not any(part in path for part in self.but)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """Status and JSON; the path begins behind ``/api``."""
@@ -152,7 +159,7 @@ class Server:
                 path = self.path.partition("?")[0]
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 server.requests.append(path)
-                trouble = None if any(part in path for part in server.but) else server.trouble
+                trouble = server.trouble if server.is_in_trouble(path) else None
                 if trouble == "hang":
                     server._closing.wait()
                     self.close_connection = True

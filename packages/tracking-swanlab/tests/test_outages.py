@@ -16,7 +16,13 @@ class TestOutages(OutageMatrix):
     tracker = "swanlab"
     metrics = r"/house/metrics$"
     file_store = r"^/put/|/presigned/put$|/files/"
-    short = ("down at the start", "down past the end", "lost answer", "page", "delivery killed")
+    short = (
+        "down for long",
+        "403 for files past the end",
+        "down past the end",
+        "lost answer",
+        "delivery killed",
+    )
 
     wrong_key: ClassVar[Mapping[str, str]] = {"SWANLAB_API_KEY": "another"}
 

@@ -17,7 +17,7 @@ import pytest
 from tracking_core import Artifact, Image, Tracking, TrackingWarning
 from tracking_core.capture import capture
 from tracking_core.faults import Fault, fault_of_start
-from tracking_core.records import Config, Log, Record, Tags
+from tracking_core.records import Config, End, Log, Record, Tags
 from tracking_core.testing import Seen, named_command, self_signed
 from tracking_swanlab import SwanLabTracker, read_run
 from tracking_swanlab.errors import SwanLabArrivalError
@@ -30,8 +30,9 @@ NOW = 1_760_000_000.25
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    from tracking_swanlab import cloud
+    from tracking_swanlab import cloud, queues
 
+    monkeypatch.setattr(queues, "SECONDS_THAT_PASS_UNSAID", 0.0)
     hangs = "hang" in request.node.name
     monkeypatch.setattr(cloud, "LONGEST_ANSWER", 0.5 if hangs else 10)
     monkeypatch.setattr(cloud, "LONGEST_END", 5.0 if "middle" in request.node.name else 1.0)
@@ -262,7 +263,7 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
     for step in range(1, 30):
         tracking.log({"m": float(step)}, step=step)
     with pytest.warns(TrackingWarning, match="are not known to have arrived") as said:
-        tracking.end_training(timeout=15.0)
+        tracking.end_training(timeout=5.0)
     server.trouble = None
     done = subprocess.run(named_command(said), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -429,6 +430,20 @@ def test_finishing_without_the_server_ends_in_time(
     assert (seen.values("m"), seen.status) == ([1.0], "failed")
 
 
+def test_an_end_that_the_server_does_not_take_is_not_said_all_the_time(
+    server: Server, tmp_path: Path
+) -> None:
+    tracker = started(tmp_path)
+    tracker.deliver([row({"m": 1.0}, 0)])
+    server.trouble, server.only = 500, ("/state",)
+    with pytest.raises(SwanLabArrivalError, match="HTTP 500"):
+        tracker.finish()
+    assert 1 <= sum("/state" in path for path in server.requests) <= 3
+    server.trouble = None
+    tracker.finish()
+    assert server.states == ["FINISHED"]
+
+
 def test_of_many_rows_only_those_are_given_up_that_are_too_large(
     server: Server, tmp_path: Path
 ) -> None:
@@ -456,3 +471,199 @@ def test_what_the_server_refuses_for_good_is_named_and_kept_in_the_run_file(
         tracker.finish()
     assert server.scalars("m") == [(1, 2.0)]
     assert Seen(read_run(run_dir(tracker))).values("m") == [1.0, 2.0]
+
+
+# --- what is said of it ---
+
+
+def test_what_may_pass_is_said_once_it_has_lasted(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking_swanlab.queues.SECONDS_THAT_PASS_UNSAID", 1000.0)
+    tracker = started(tmp_path)
+    server.trouble = 503
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracker.deliver([row({"m": 0.0}, 0)])
+    monkeypatch.setattr("tracking_swanlab.queues.SECONDS_THAT_PASS_UNSAID", 0.0)
+    asked = len(server.requests)
+    with pytest.warns(
+        TrackingWarning, match=r"\(HTTP 503\): the run goes on in .*is sent when"
+    ) as said:
+        tracker.deliver([row({"m": 1.0}, 1)])
+        tracker.deliver([row({"m": 2.0}, 2)])
+    assert (len(said), len(server.requests)) == (1, asked)  # it is not asked for that
+    server.trouble = None
+    tracker.finish()
+    assert server.scalars("m") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+
+
+@pytest.mark.parametrize("trouble", [401, 403])
+def test_what_a_person_has_to_mend_is_said_at_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: int
+) -> None:
+    monkeypatch.setattr("tracking_swanlab.queues.SECONDS_THAT_PASS_UNSAID", 1000.0)
+    tracker = started(tmp_path)
+    server.trouble = trouble
+    with pytest.warns(
+        TrackingWarning, match=f"waiting will not help.*HTTP {trouble}.*the run goes on"
+    ):
+        tracker.deliver([row({"m": 0.0}, 0)])
+    server.trouble = None
+    tracker.finish()
+    assert server.scalars("m") == [(0, 0.0)]
+
+
+def test_an_end_that_a_lane_tries_again_says_at_once_what_is_in_its_way(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking_swanlab.cloud.LONGEST_END", 1000.0)
+    tracker = started(tmp_path)
+    server.trouble = 503
+    with pytest.warns(TrackingWarning, match="HTTP 503"):
+        tracker.deliver([row({"m": 0.0}, 0)])
+    tracker.deliver([End("failed", NOW)])
+    for _ in range(2):
+        with pytest.raises(SwanLabArrivalError, match="HTTP 503"):
+            tracker.finish("failed")
+    server.trouble = None
+    tracker.finish("failed")
+    assert server.scalars("m") == [(0, 0.0)]
+    assert server.states == ["CRASHED"]
+
+
+# --- a store of files that fails ---
+
+
+def picture(number: int) -> Image:
+    return Image(numpy.full((4, 4, 3), number, dtype="uint8"))
+
+
+def with_files(tmp_path: Path, step: int) -> list[Record]:
+    """A row of each kind: what goes into files stands before the numbers."""
+    model = tmp_path / f"model-{step}.bin"
+    model.write_bytes(b"weights %d" % step)
+    return [
+        row({"model": Artifact(model)}, step),
+        row({"image": picture(step), "note": f"at {step}"}, step),
+        row({"m": float(step)}, step),
+    ]
+
+
+def steps(server: Server, key: str) -> list[int]:
+    return [step for step, _ in server.scalars(key)]
+
+
+def fails_for_files(server: Server, trouble: Any) -> None:
+    """Have only the store of files in `trouble`."""
+    server.page = str(trouble).startswith("page")
+    server.trouble = int(trouble[5:]) if server.page else trouble
+    server.only = ("/put/",)
+
+
+@pytest.mark.parametrize("trouble", [403, 500, "page 403", "hang"])
+def test_a_store_of_files_that_fails_holds_up_no_number(
+    server: Server, tmp_path: Path, trouble: Any
+) -> None:
+    tracker = started(tmp_path)
+    fails_for_files(server, trouble)
+    with pytest.warns(TrackingWarning, match="does not take files for now.*numbers go on") as said:
+        for step in range(3):
+            tracker.deliver(with_files(tmp_path, step))
+            assert steps(server, "m")[-1] == step
+    assert len(said) == 1
+    waiting = tracker.unarrived
+    assert 0 < waiting < 20  # of files, and nothing of numbers
+    tracker.deliver([row({"m": 3.0}, 3)])
+    assert tracker.unarrived == waiting
+    with pytest.raises(
+        SwanLabArrivalError, match=r"all numbers, and not 'model/model-0\.bin', .* have arrived"
+    ):
+        tracker.finish()
+    assert (tracker.unarrived, server.states) == (waiting, [])
+    server.trouble = None
+    tracker.finish()
+    assert tracker.unarrived == 0
+    assert steps(server, "m") == [0, 1, 2, 3]
+    assert (steps(server, "image"), steps(server, "note")) == ([0, 1, 2], [0, 1, 2])
+    assert [server.files[f"model/model-{step}.bin"] for step in range(3)] == [
+        b"weights %d" % step for step in range(3)
+    ]
+    assert server.states == ["FINISHED"]
+    assert tracker.rejections.counts == {}
+
+
+@pytest.mark.parametrize("trouble", [413, "page 413"])
+def test_a_file_that_is_refused_for_good_is_named_with_its_size_and_left(
+    server: Server, tmp_path: Path, trouble: Any
+) -> None:
+    tracker = started(tmp_path)
+    fails_for_files(server, trouble)
+    with pytest.warns(TrackingWarning, match="could not store") as said:
+        tracker.deliver(with_files(tmp_path, 1))
+    words = [str(one.message) for one in said]
+    assert any(
+        re.search(r"'model/model-1.bin'.*HTTP 413.*9 bytes\); it stays in", one) for one in words
+    )
+    assert any(re.search(r"'image'.*HTTP 413.*bytes\); it stays in", one) for one in words)
+    assert (tracker.unarrived, steps(server, "m")) == (0, [1])
+    server.trouble = None
+    tracker.deliver(with_files(tmp_path, 2))
+    tracker.finish()
+    assert (steps(server, "image"), steps(server, "m")) == ([2], [1, 2])
+    assert server.files["model/model-2.bin"] == b"weights 2"
+    assert server.states == ["FINISHED"]
+
+
+def test_files_go_past_one_that_is_not_taken(server: Server, tmp_path: Path) -> None:
+    tracker = started(tmp_path)
+    server.trouble, server.only = 503, ("/put/model/model-0.bin", "media/image/000-")
+    with pytest.warns(TrackingWarning, match="does not take files for now"):
+        tracker.deliver([one for step in range(3) for one in with_files(tmp_path, step)])
+    assert tracker.unarrived == 2
+    assert steps(server, "image") == [1, 2]
+    assert {"model/model-1.bin", "model/model-2.bin"} < server.files.keys()
+    server.trouble = None
+    tracker.finish()
+    assert sorted(steps(server, "image")) == [0, 1, 2]
+    assert server.files["model/model-0.bin"] == b"weights 0"
+
+
+def test_a_picture_that_was_overtaken_is_sent_by_whoever_goes_on_with_the_run(
+    server: Server, tmp_path: Path
+) -> None:
+    first = started(tmp_path)
+    server.trouble, server.only = 503, ("media/image/000-",)
+    with pytest.warns(TrackingWarning, match="does not take files for now"):
+        first.deliver([one for step in range(3) for one in with_files(tmp_path, step)])
+    assert steps(server, "image") == [1, 2]
+    server.trouble = None
+    for _ in range(2):
+        forget_login()
+        second = SwanLabTracker("digits", log_dir=str(tmp_path / "log"))
+        second.resume(first.identity())
+        second.start()
+        second.finish()
+    assert sorted(steps(server, "image")) == [0, 1, 2]
+    assert (steps(server, "note"), steps(server, "m")) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_files_that_could_not_be_sent_are_brought_by_the_command_that_is_named(
+    server: Server, tmp_path: Path
+) -> None:
+    tracking = Tracking("swanlab", tmp_path / "logs")
+    arguments = {"log_dir": str(tmp_path / "log")}
+    tracking.init_trackers("digits", init_kwargs={"swanlab": arguments})
+    tracking.log({"m": 0.0}, step=0)
+    assert tracking.flush(60)
+    fails_for_files(server, 403)
+    tracking.log({"image": picture(1)}, step=1)
+    tracking.log({"m": 2.0}, step=2)
+    with pytest.warns(TrackingWarning, match="all numbers, and not 'image'") as said:
+        tracking.end_training(timeout=5.0)
+    assert (steps(server, "m"), steps(server, "image"), server.states) == ([0, 2], [], [])
+    server.trouble = None
+    done = subprocess.run(named_command(said), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (steps(server, "m"), steps(server, "image")) == ([0, 2], [1])
+    assert server.states == ["FINISHED"]

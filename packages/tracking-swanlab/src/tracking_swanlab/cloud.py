@@ -1,7 +1,8 @@
-"""A run on SwanLab's server: what its run file holds is sent there, in order, and never waited for.
+"""A run on SwanLab's server: what its run file holds is sent there, and never waited for.
 
-The run file is the queue. What the server does not take now is sent with the next batch, or at the
-end, or by ``swanlab sync``; a server that is gone or hangs costs each batch a bounded time.
+The run file is the queue. What the server does not take now is sent with a later batch, or at the
+end, or by ``swanlab sync``; a server that is gone or hangs costs each batch a bounded time. Numbers
+go first, and files never hold them up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from swanlab.sdk.internal.core_python import client, utils
 from swanlab.sdk.internal.core_python.api import experiment as api
 from swanlab.sdk.internal.core_python.context import CoreContext
 from swanlab.sdk.internal.core_python.metrics import RunMetrics
-from swanlab.sdk.internal.core_python.sync import CoreSyncPython
 from swanlab.sdk.internal.core_python.transport.dispatch import Dispatch
 from swanlab.sdk.internal.core_python.transport.sender import HttpRecordSender
 from swanlab.sdk.internal.pkg.client import bootstrap, session
@@ -30,24 +30,28 @@ from swanlab.sdk.internal.pkg.timer import Timer
 from tracking_core.delivery.retry import Backoff, spread
 from tracking_core.faults import status_of
 from tracking_core.network import retry_after_of
-from tracking_core.rejections import say
 from tracking_swanlab.errors import (
     OFFLINE,
     SwanLabArrivalError,
     SwanLabLoginError,
     explained,
     is_passing,
+    is_to_be_mended,
+    reason_in_words,
     refuse_pages,
 )
-from tracking_swanlab.run_file import records_of
+from tracking_swanlab.queues import Queue, key_of
 from tracking_swanlab.settings import quiet
 
 __all__ = ["Cloud"]
 
 LONGEST_ANSWER = 10  # seconds, of each request
 LONGEST_TURN = 15.0  # seconds, for what one batch sends; more is left after an outage
+LONGEST_TURN_OF_FILES = 5.0  # seconds: the next numbers wait for it
 LONGEST_END = 10.0  # seconds, for sending what is left, before it is tried anew
 MOST_RECORDS = 5000  # of one round of requests
+MOST_FILES = 100  # likewise
+MOST_NAMED = 3
 HEARTBEAT = 600  # seconds: the library's own
 
 _logging_in = threading.Lock()  # the library has one login for the whole process
@@ -67,15 +71,15 @@ class Cloud:
         self._settings = settings
         self._run_id = run_id
         self._run_file = run_file
-        self._reject = reject
         self._context = CoreContext.from_proto(settings.to_core_proto(run_id, run_file.parent))
         self._account: Any = None  # the client, if it is ours
-        self._filter = _Filter()
-        self._place = 0
-        self._unsent: list[Any] = []
-        self._trouble: Exception | None = None
-        self._backoff = Backoff(first=1.0)
-        self._not_before = 0.0
+        self._numbers = Queue(
+            run_file, files=False, most=MOST_RECORDS, words=self._no_numbers, reject=reject
+        )
+        self._files = Queue(
+            run_file, files=True, most=MOST_FILES, words=self._no_files, reject=reject
+        )
+        self._trouble: Exception | None = None  # of saying how the run ended
         self._lock = threading.Lock()
         self._heartbeat = Timer(self._beat, interval=HEARTBEAT, immediate=True)
 
@@ -114,45 +118,60 @@ class Cloud:
                     self._context.experiment_id,
                     created_at=found.experiment["createdAt"],
                 )
-            metrics, epoch, _, _ = RunMetrics.new(summary, ctx=self._context)
-        self._filter.know(self._context, metrics, epoch)
         self._sender = self._new_sender()
         _bound(self._sender._ensure_session())
-        self._dispatch = Dispatch(self._context.config.record_batch, self._sender)
+        dispatch = Dispatch(self._context.config.record_batch, self._sender)
+        for queue in (self._numbers, self._files):
+            metrics, epoch, _, _ = RunMetrics.new(summary, ctx=self._context)
+            queue.begin(self._context, metrics, epoch, dispatch)
         self.path = utils.generate_run_online_path(found)
         self._heartbeat.start()
         start.project, start.workspace = found.project, found.username
         start.name, start.color = found.experiment["name"], found.color
         return start
 
-    def catch_up(self) -> bool:
+    @property
+    def unarrived(self) -> int:
+        """How many records of the run file the server is not known to have."""
+        return self._numbers.unarrived + self._files.unarrived
+
+    def catch_up(self, appended: Sequence[Any] = ()) -> None:
         """Send what the run file holds beyond what was sent, unless the server failed just now.
 
-        Returns whether the server now has it all.
+        What the server refuses for good is rejected; it stays in the run's directory.
 
-        What the server refuses for good is rejected; it stays in the run file.
+        Args:
+            appended: what was put there since the last time.
         """
         with self._lock:
-            return time.monotonic() >= self._not_before and self._send(LONGEST_TURN)
+            for queue in (self._numbers, self._files):
+                queue.expect(appended)
+            self._send(LONGEST_TURN, LONGEST_TURN_OF_FILES, anyway=False)
+            for queue in (self._numbers, self._files):
+                queue.tell()
 
-    def finish(self, finish: Any) -> None:
+    def finish(self, finish: Any, *, patient: bool = True) -> None:
         """Send what is left, in a bounded time, and say how the run ended. May be called again.
+
+        Args:
+            patient: whether to try it for a while, because nobody else will.
 
         Raises:
             SwanLabArrivalError: the server does not take everything now; it names the command that
                 sends the rest.
         """
         self._heartbeat.cancel()
-        deadline = time.monotonic() + LONGEST_END
-        pause = threading.Event()
-        while not self._send(deadline - time.monotonic()) or not self._ended(finish):
-            wait = max(0.0, self._not_before - time.monotonic())
-            if time.monotonic() + wait >= deadline or not is_passing(self._said()):
-                error = self._said()
+        deadline = time.monotonic() + (LONGEST_END if patient else 0.0)
+        backoff, pause = Backoff(first=1.0), threading.Event()
+        while not self._send(LONGEST_END, LONGEST_END, anyway=True) or not self._ended(finish):
+            error = self._error()
+            wait = max(backoff.next(), spread(retry_after_of(error)))
+            if time.monotonic() + wait >= deadline or not is_passing(error):
                 raise SwanLabArrivalError(
-                    f"tracker 'swanlab': not all of the run has arrived at {self._settings.api_host} "
-                    f"({_named(error)}). It is whole in its run file, and this sends it, too: "
-                    f"swanlab sync --id {self._run_id} {self._run_file.parent}"
+                    f"tracker 'swanlab': {self._what_is_left()} arrived at "
+                    f"{self._settings.api_host} ({reason_in_words(error)}). It is whole in its run "
+                    f"file, and this sends it, too: swanlab sync --id {self._run_id} "
+                    f"{self._run_file.parent}"
                 ) from error
             pause.wait(wait)
         with suppress(Exception), quiet():
@@ -168,83 +187,56 @@ class Cloud:
             warnings.simplefilter("ignore", DeprecationWarning)  # that nobody here can heed
             return DeprecatedHttpRecordSender(ctx=self._context)
 
-    def _send(self, seconds: float) -> bool:
-        """Whether the server now has all that the run file holds, which is sent for a while."""
-        until = time.monotonic() + seconds
+    def _send(self, numbers: float, files: float, *, anyway: bool) -> bool:
+        """Whether the server now has all that the run file holds, which is sent for a while.
+
+        Args:
+            numbers, files: seconds for each.
+            anyway: whether to ask a server, too, that failed just now.
+        """
+        arrived = True
+        for queue, seconds in ((self._numbers, numbers), (self._files, files)):
+            may = anyway or time.monotonic() >= queue.not_before
+            arrived = may and self._turn(queue, seconds) and arrived
+            if self._numbers.trouble is not None:
+                return False  # files have to ask the same server first
+        return arrived
+
+    def _turn(self, queue: Queue, seconds: float) -> bool:
+        began = time.monotonic()
         try:
             with self._calls():
-                while batch := self._unsent or self._next():
-                    self._unsent = batch  # kept, if the dispatch itself should fail
-                    self._unsent = self._dispatched(batch)
-                    if self._unsent or time.monotonic() >= until:
-                        return False
-            self._backoff.reset()
-            self._trouble = None
-            return True
+                return queue.send(seconds)
         except Exception as error:  # the rows are in the run file: sending may fail as it likes
-            self._failed(error)
+            queue.fail(error, began)
             return False
+        finally:
+            if queue.trouble is not None and status_of(queue.trouble) == 401:
+                self._log_out()  # the session may have been ended: log in anew
 
-    def _next(self) -> list[Any]:
-        """The next records of the run file that the server does not have."""
-        for count, (record, end) in enumerate(records_of(self._run_file, self._place), 1):
-            if not (record.HasField("start") or record.HasField("finish")):
-                self._take(record)
-            self._place = end
-            if count >= MOST_RECORDS and self._filter.taken:
-                break
-        taken, self._filter.taken = self._filter.taken, []
-        return taken
+    def _no_numbers(self, error: Exception, _: str) -> str:
+        mend = is_to_be_mended(error)
+        return (
+            f"tracker 'swanlab': {self._settings.api_host} does not take what is logged"
+            f"{', and waiting will not help' if mend else ''} ({reason_in_words(error)}): the run "
+            f"goes on in {self._run_file.parent}, and is sent when "
+            f"{'that is mended' if mend else 'the server takes it'}"
+        )
 
-    def _take(self, record: Any) -> None:
-        try:
-            self._filter._handle_record(record)
-        except (TypeError, KeyError) as error:  # the native run may log a key as another kind
-            self._reject(_key(record), record, f"SwanLab's server would drop it: {error}")
+    def _no_files(self, error: Exception, first: str) -> str:
+        return (
+            f"tracker 'swanlab': {self._settings.api_host} does not take files for now ({first!r}: "
+            f"{reason_in_words(error)}); numbers go on, and what it did not take is kept in "
+            f"{self._run_file.parent} and sent again, also when the run ends"
+        )
 
-    def _dispatched(self, batch: list[Any]) -> list[Any]:
-        """Send `batch`; what of it has to be sent again.
-
-        What is refused together is sent in halves, down to what the server really refuses.
-        """
-        result = self._dispatch(batch)
-        again = {id(record) for record in result.remaining_records}
-        refused: list[Any] = []
-        error: Exception | None = None
-        for failure in result.failures:
-            # The library gives up on 401 and 429 as if the records were at fault, and tries forever
-            # what fails for a reason that it does not know.
-            if failure.exception is None or is_passing(failure.exception):
-                error = failure.exception or error
-                again.update(map(id, failure.records if failure.exception is not None else ()))
-            else:
-                again.difference_update(map(id, failure.records))
-            given_up = [record for record in failure.records if id(record) not in again]
-            if len(given_up) > 1 and failure.exception is not None:
-                refused += given_up
-            else:
-                for record in given_up:
-                    reason = f"SwanLab's server does not take it ({failure.message})"
-                    self._reject(_key(record), record, f"{reason}; it is in the run file")
-        middle = len(refused) // 2
-        for half in (refused[:middle], refused[middle:]):
-            again.update(map(id, self._dispatched(half) if half else ()))
-        left = [record for record in batch if id(record) in again]
-        if left:
-            self._failed(error or self._trouble or ConnectionError("SwanLab does not answer"))
-        return left
-
-    def _failed(self, error: Exception) -> None:
-        first = self._trouble is None
-        self._trouble = error
-        if status_of(error) == 401:  # the session may have been ended: log in anew
-            self._log_out()
-        self._wait_for(error)
-        if first:
-            say(
-                f"tracker 'swanlab' can't reach {self._settings.api_host} ({_named(error)}): the "
-                f"run goes on in {self._run_file.parent}, and is sent when the server answers"
-            )
+    def _what_is_left(self) -> str:
+        if not self._numbers.unarrived and self._files.left:
+            keys = list(dict.fromkeys(map(key_of, self._files.left)))
+            named = ", ".join(map(repr, keys[:MOST_NAMED]))
+            more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+            return f"all numbers, and not {named}{more}, have"
+        return "not all of the run has"
 
     def _ended(self, finish: Any) -> bool:
         try:
@@ -258,16 +250,12 @@ class Cloud:
                 )
         except Exception as error:  # likewise
             self._trouble = error
-            self._wait_for(error)
             return False
         return True
 
-    def _wait_for(self, error: Exception) -> None:
-        pause = max(self._backoff.next(), spread(retry_after_of(error)))
-        self._not_before = time.monotonic() + pause
-
-    def _said(self) -> Exception:
-        return self._trouble or ConnectionError("no answer")
+    def _error(self) -> Exception:
+        troubles = self._numbers.trouble, self._files.trouble, self._trouble
+        return next(filter(None, troubles), ConnectionError("there was no time for all of it"))
 
     def _beat(self) -> None:
         with suppress(Exception), self._calls():
@@ -307,41 +295,8 @@ class Cloud:
             client._default_client = None
 
 
-class _Filter(CoreSyncPython):  # type: ignore[misc]  # the library ships no types
-    """What ``swanlab sync`` leaves out: a second point of a key at one step, and what is there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.taken: list[Any] = []
-
-    def know(self, context: Any, metrics: Any, epoch: int) -> None:
-        self._ctx, self._metrics, self._epoch, self._transport = context, metrics, epoch, self
-
-    def put(self, records: list[Any]) -> None:
-        self.taken += records
-
-
 def _bound(one: Any) -> None:
     for adapter in one.adapters.values():
         adapter.timeout = LONGEST_ANSWER
     if refuse_pages not in one.hooks["response"]:
         one.hooks["response"].append(refuse_pages)
-
-
-def _key(record: Any) -> str:
-    match record.WhichOneof("record_type"):
-        case "scalar":
-            key = record.scalar.key
-        case "media":
-            key = record.media.key
-        case "column":
-            key = record.column.column_key
-        case "save":
-            key = record.save.name
-        case other:
-            key = str(other)
-    return str(key)
-
-
-def _named(error: Exception) -> str:
-    return f"HTTP {status_of(error)}" if status_of(error) else type(error).__name__

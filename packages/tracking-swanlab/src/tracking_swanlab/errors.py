@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tracking_core.errors import TrackingError
-from tracking_core.faults import Fault, fault_of, status_of
+from tracking_core.faults import TOO_LARGE, Fault, fault_of, is_lasting, status_of
 from tracking_core.network import causes, reason_of, remedy_of
+from tracking_core.redaction import redacted
 
 if TYPE_CHECKING:  # importing it takes a while, and most runs meet none of this
     import requests
 
 __all__ = [
     "SwanLabArrivalError", "SwanLabLoginError", "SwanLabServerError", "SwanLabSettingError", "explained",
-    "is_passing", "refuse_pages",
+    "is_passing", "is_to_be_mended", "reason_in_words", "refuse_pages",
 ]  # fmt: skip
 
 OFFLINE = "write run files for `swanlab sync` with mode='offline' or SWANLAB_MODE=offline"
 ADDRESS = "SWANLAB_API_HOST"
 VENDOR = "swanlab.cn"
 GONE = frozenset({404, 409, 410})
+LONGEST_REASON = 200
 
 
 class SwanLabSettingError(TrackingError, ValueError):
@@ -68,13 +70,28 @@ def is_passing(error: BaseException) -> bool:
     return fault in ("server", "login") or (fault == "run" and status_of(error) in GONE)
 
 
+def is_to_be_mended(error: BaseException) -> bool:
+    """Whether a person has to do something about an error of a request, and waiting does not help."""
+    mine = isinstance(error, SwanLabLoginError) or remedy_of(error, ADDRESS) is not None
+    return mine or is_lasting(fault_of(error))
+
+
+def reason_in_words(error: BaseException) -> str:
+    """What a request failed of, in a few words."""
+    status = status_of(error)
+    said: str = redacted(f"HTTP {status}" if status else reason_of(error))
+    return said[:LONGEST_REASON]
+
+
 def refuse_pages(response: requests.Response, *_: Any, **__: Any) -> None:
     """A hook of ``requests``: a page for people is no answer of SwanLab's, whatever its status.
 
+    What a gateway in between says of the size of what was sent is one.
+
     Raises:
-        requests.ConnectionError: it is one. The library would take it for success.
+        requests.ConnectionError: it is such a page. The library would take it for success.
     """
-    if _holds_page(response):
+    if _holds_page(response) and response.status_code not in TOO_LARGE:
         import requests
 
         raise requests.ConnectionError(

@@ -40,7 +40,6 @@ class SwanLabRun:
         directory: what ``swanlab sync`` takes.
         files: what lies beside the run file.
         config_changed, tags_changed: whether `take` has to write them.
-        unarrived: how many records of the run file the server does not have.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class SwanLabRun:
         self._series = Series(path)
         self.files = Files(self.directory / "files")
         self.config_changed = self.tags_changed = False
-        self.unarrived = 0
         self._finish: Any = None
         self._start = self._start_record(goes_on=bool(identity))
         self._native: NativeRun | None = None
@@ -83,6 +81,11 @@ class SwanLabRun:
         self._run_file.start(self._start)
         if self._cloud is not None:
             self._cloud.catch_up()
+
+    @property
+    def unarrived(self) -> int:
+        """How many records of the run file the server is not known to have."""
+        return 0 if self._cloud is None else self._cloud.unarrived
 
     def batch(self) -> Batch:
         """An empty batch of records for this run."""
@@ -109,9 +112,7 @@ class SwanLabRun:
             batch.commit()
         self.config_changed = self.tags_changed = False
         if self._cloud is not None:
-            self.unarrived += len(batch.records)
-            if self._cloud.catch_up():
-                self.unarrived = 0
+            self._cloud.catch_up(batch.records)
 
     def _natively_configured(self) -> dict[str, Any]:
         """The configuration that users gave the native run themselves."""
@@ -133,8 +134,11 @@ class SwanLabRun:
             self._native.run.config.update(self.files.config)
         return self._native.run
 
-    def finish(self, status: Status, ended_at: float) -> None:
+    def finish(self, status: Status, ended_at: float, *, patient: bool) -> None:
         """Store and send how the run ended, and close the run file.
+
+        Args:
+            patient: as `Cloud.finish` takes it.
 
         Raises:
             SwanLabArrivalError: the server does not have all of it; called again, this goes on.
@@ -152,7 +156,7 @@ class SwanLabRun:
             finally:
                 self.close()
         if self._cloud is not None:
-            self._cloud.finish(self._finish)
+            self._cloud.finish(self._finish, patient=patient)
 
     def close(self) -> None:
         """Give the run file back, without an end."""

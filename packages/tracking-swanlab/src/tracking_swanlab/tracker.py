@@ -146,6 +146,8 @@ class SwanLabTracker(RecordTracker):
                         batch.add(record, record.options.get(self.name, {}))
                     case End():  # finish() says it, once the last record has been taken
                         self._ended_at = record.wall_time
+            if all(isinstance(record, End) for record in records):
+                return  # finish() sends what is left
             try:
                 run.take(batch)
             finally:
@@ -185,13 +187,18 @@ class SwanLabTracker(RecordTracker):
         A second time it does nothing, but if it raises, the next call goes on.
 
         Raises:
-            SwanLabArrivalError: the server did not take all within ten seconds. It names the
-                ``swanlab sync`` command that sends it, too.
+            SwanLabArrivalError: the server did not take all within ten seconds, or now if a lane
+                has told when the run ended, and tries again. It names the ``swanlab sync`` command
+                that sends it, too.
         """
         with self._lock:
             if (run := self._run) is None:
                 return
-            run.finish(status, time.time() if self._ended_at is None else self._ended_at)
+            told = self._ended_at
+            try:
+                run.finish(status, time.time() if told is None else told, patient=told is None)
+            finally:
+                self.unarrived = run.unarrived
             self._run, self.unarrived = None, 0
 
     def _running(self) -> SwanLabRun:
