@@ -214,6 +214,23 @@ def test_what_had_not_arrived_at_the_end_is_named_and_the_named_command_brings_i
     imported().teardown()
 
 
+def test_what_has_arrived_is_counted_while_the_run_goes_on(
+    make: Make, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking_wandb.tracker.SECONDS_BETWEEN_LOOKS", 0.0)
+    tracker = started(make, x_file_stream_transmit_interval=0.1)
+    logged(tracker, range(50))
+    deadline = time.monotonic() + 20
+    step = 50
+    while tracker.unarrived > 10:
+        assert time.monotonic() < deadline, tracker.unarrived
+        logged(tracker, range(step, step + 1))
+        step += 1
+    assert len(server.history) >= 40
+    tracker.finish()
+    assert tracker.unarrived == 0
+
+
 def identity_token(directory: Path) -> Path:
     """A file with a token of somebody's, in place of an API key."""
     parts = [{"alg": "none"}, {"exp": time.time() + 3600}]

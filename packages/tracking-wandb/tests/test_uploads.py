@@ -80,6 +80,17 @@ def test_a_file_that_is_refused_is_said_at_once_and_rows_once_that_has_lasted(
     assert looked.unanswered == "" and looked.in_words().startswith("'a.bin'")
 
 
+def test_rows_have_arrived_once_their_request_is_answered(tmp_path: Path) -> None:
+    asks = {"msg": "filestream: sending request", "history_offset": 7, "history_lines": 20}
+    log(tmp_path, {"msg": "filestream: sending request", "total_files": 1}, ANSWERED, asks)
+    looked = Uploads(str(tmp_path / "logs" / "debug-internal.log"))
+    looked.read()
+    assert looked.answered == 0
+    log(tmp_path, ANSWERED)
+    looked.read()
+    assert looked.answered == 20
+
+
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "debug-internal.log"
     looked = Uploads(str(path))

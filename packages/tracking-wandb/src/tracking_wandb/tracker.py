@@ -313,6 +313,8 @@ class WandBTracker(RecordTracker):
             return False
         self._looked = now
         self._uploads.look()
+        self.unarrived = max(0, self.unarrived - self._uploads.answered)
+        self._uploads.answered = 0
         return bool(self._uploads.trouble) and can_tell(self._run.settings)
 
     def _take(self, records: Sequence[Record], sent: list[int]) -> None:

@@ -48,6 +48,7 @@ class Uploads:
         failed: the files that it did not bring, each with the reason.
         unsure: why it did not bring some that it does not name; empty if there are none.
         closed: whether it has done with files: then all others are at the server.
+        answered: how many rows the server has answered for, since that was last set.
         unanswered: what keeps the last request with rows waiting; empty if it was answered.
     """
 
@@ -56,6 +57,7 @@ class Uploads:
         self.failed: dict[str, str] = {}
         self.unsure = ""
         self.closed = False
+        self.answered = self._asked = 0
         self.unanswered = ""
         self._unanswered_since: float | None = None
         self._said_of_files = self._said_of_rows = False
@@ -113,11 +115,13 @@ class Uploads:
     def _hear(self, line: bytes) -> None:
         if _ASKS in line:
             self.unanswered = "it does not answer"
+            self._asked = int(_said(line).get("history_lines") or 0)
         elif _RETRIES in line and _ROWS in line:
             said = _said(line)
             self.unanswered = said.get("error") or f"HTTP {said.get('status', '')}"
         elif _ANSWERED in line:
             self.unanswered = ""
+            self.answered, self._asked = self.answered + self._asked, 0
         elif _GAVE_UP in line and not self.trouble:
             self.trouble = _said(line).get("msg", "")
         elif _FAILED in line:
