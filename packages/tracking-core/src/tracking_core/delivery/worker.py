@@ -148,6 +148,7 @@ class Worker:
         self._vetted_up_to = 0
         self._refusals = Refusals(policy.first_wait, policy.longest_wait, policy.batch)
         self._delivered, self._failed, self._lost = before.delivered, before.failed, before.lost
+        self._noted_rejected: dict[Rejection, int] = {}
         self._rejected_before = Counter({Rejection(*what): n for *what, n in before.rejected})
         self._state: LaneState = "ended" if before.state == "ended" else "starting"
         self._over = False
@@ -347,6 +348,7 @@ class Worker:
 
     def _keep_pace(self) -> None:
         """Wait until the tracker's server may be asked again, while somebody may still log."""
+        self._note(now=self._noted_for != self._cursor.acked)
         until = self._began_delivery + self._pace()
         while not (self._stopping or self._hurried) and self._live():
             left = until - time.monotonic()
@@ -448,6 +450,9 @@ class Worker:
             taken = len(given) if error is None else self._taken_of(given)
             if taken:
                 self._delivered += taken
+                if self._rejected() != self._noted_rejected:
+                    # In this order: whoever comes after a crash in between must name it.
+                    self._note(now=True)
                 self._cursor.ack(given[taken - 1].seq)
                 self._refusals.accept()
                 del batch[:taken]
@@ -813,6 +818,7 @@ class Worker:
             return
         with self._note_lock:
             self._noted, self._noted_for = time.monotonic(), self._cursor.acked
+            self._noted_rejected = self._rejected()
             identity: dict[str, Plain] = self._identity
             note = WorkerNote(
                 state=state or self._state_now(),
@@ -822,7 +828,7 @@ class Worker:
                 lost=self._lost,
                 last_error=self._last_error,
                 fault=self._fault,
-                rejected=[(*rejection, count) for rejection, count in self._rejected().items()],
+                rejected=[(*rejection, count) for rejection, count in self._noted_rejected.items()],
                 attempt=self._attempt,
                 trying=self._trying,
                 unarrived=unarrived_of(self._tracker),
