@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from tracking_core import Image, TrackingWarning
-from tracking_core.testing import Seen
+from tracking_core.testing import Seen, named_command
 from tracking_wandb import WandBTracker, read_run
 from tracking_wandb.session import imported
 
@@ -97,9 +97,9 @@ def test_where_the_server_cannot_be_asked_what_wandb_says_is_said_and_the_remedy
     assert (len(kept(tracker).media("i")), kept(tracker).status) == (1, "finished")
     server.trouble = 0
     imported().teardown()
-    _, _, command = str(said[0].message).partition("this sends it: wandb ")
-    assert command.startswith("sync ")
-    wandb(*command.split(), server=server)
+    program, *arguments = named_command(said)
+    assert (program, arguments[0]) == ("wandb", "sync")
+    wandb(*arguments, server=server)
     rows = [server.history[offset] for offset in sorted(server.history)]
     assert [row["m"] for row in rows[:20]] == list(range(20))
     assert rows[20]["i"]["path"] in server.files

@@ -17,8 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tracking_core.encoding import image_file
+from tracking_core.errors import Fault, TrackingError
+from tracking_core.network import proxy_for, remedy_of
 from tracking_core.records import Log, LoggedFile, LoggedImage, Plain, Record, Status
 from tracking_core.tracker import RecordTracker
+
+
+class WrongUrlError(TrackingError, ValueError):
+    """The address, or what leads there, has to be mended."""
+
+    fault: Fault = "setup"
 
 
 class PostingTracker(RecordTracker):
@@ -38,7 +46,13 @@ class PostingTracker(RecordTracker):
         return self._run
 
     def start(self) -> None:
-        self.post("rows", [])
+        try:
+            self.post("rows", [])
+        except OSError as error:
+            remedy = remedy_of(error, "url", proxied=proxy_for(self._url) is not None)
+            if remedy is None:
+                raise
+            raise WrongUrlError(f"tracker {self.name!r}: {remedy}") from error
 
     def finish(self, status: Status = "finished") -> None:
         self.post("rows", [])

@@ -115,8 +115,10 @@ class WrongSettings:
         if mended:
             # An argument is kept with the run: another one is given where it is recovered.
             kwargs = {self.tracker: mended}
+            module, _, name = self.reference.partition(":")
+            known = f"from {module} import {name}; register_tracker_class({name}); " * bool(name)
             program = (
-                "import sys; from tracking_core import Tracking; "
+                f"import sys; from tracking_core import Tracking, register_tracker_class; {known}"
                 f"status = Tracking.recover({str(training.run_dir)!r}, init_kwargs={kwargs!r}); "
                 f"sys.exit(status[{self.tracker!r}].pending)"
             )
