@@ -179,7 +179,7 @@ def test_a_record_is_parted_whatever_it_holds() -> None:
     assert postponed.numbers_of(Log({"a": "x"}, 0, 0, 1.0)) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"x\n", b"1\n2", b"9" * 40 + b"\n", b"\xff\n"])
+@pytest.mark.parametrize("content", [b"", b"x\n", b"1\n2", b"9" * 40 + b"\n", b"\xff\n", b"0\n"])
 def test_what_somebody_else_wrote_in_its_file_harms_nothing(content: bytes, tmp_path: Path) -> None:
     (tmp_path / postponed.FOLDER).mkdir()
     (tmp_path / postponed.FOLDER / "t").write_bytes(content)

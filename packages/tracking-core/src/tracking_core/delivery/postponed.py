@@ -30,7 +30,7 @@ __all__ = ["Postponed", "numbers_of", "rest_of"]
 FOLDER = "postponed"
 SECONDS_OF_PATIENCE = 60.0
 NUMBERS = (bool, int, float, type(None))
-LINE = re.compile(rb"\d{1,19}\n")
+LINE = re.compile(rb"[1-9]\d{0,18}\n")
 
 
 def numbers_of(record: Record) -> Log | None:

@@ -321,7 +321,8 @@ class Worker:
         try:
             full = False
             while not self._stopping and self._state != "ended":
-                if self._postponed and time.monotonic() >= self._postponed.not_before:
+                due = self._hurried or time.monotonic() >= self._postponed.not_before
+                if self._postponed and due:
                     self._offer_the_postponed()
                 if not full:
                     self._keep_pace()
@@ -498,7 +499,10 @@ class Worker:
         """
         numbers = {item.seq: part for item in batch if (part := numbers_of(item.record))}
         left = [item.seq for item in batch if numbers.get(item.seq) is not item.record]
-        if not (numbers and left and self._postpones):
+        # What could not be written yet nobody could read again.
+        unwritten = next((seq for seq, _ in self._in_memory()), None)
+        kept = unwritten is None or batch[-1].seq < unwritten
+        if not (numbers and left and kept and self._postpones):
             return False
         given = [item._replace(record=numbers[item.seq]) for item in batch if item.seq in numbers]
         again = self._attempt_to_deliver(given)
