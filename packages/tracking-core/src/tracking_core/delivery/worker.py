@@ -466,7 +466,7 @@ class Worker:
     def _go_on_after(self, error: BaseException, batch: list[_Item], refused: int) -> bool:
         """Deal with a refusal of the first `refused` of `batch`; False to wait before the next try."""
         fault = self._trouble(error)
-        if fault != "record" and self._takes_the_numbers(batch, error):
+        if fault != "record" and self._takes_the_numbers(batch):
             return True
         head = batch[0]
         size = min(refused, len(batch))
@@ -492,7 +492,7 @@ class Worker:
             return True
         return False
 
-    def _takes_the_numbers(self, batch: list[_Item], error: BaseException) -> bool:
+    def _takes_the_numbers(self, batch: list[_Item]) -> bool:
         """Whether the tracker takes the numbers in `batch` alone: then the rest of it is postponed.
 
         So it is where a store of files is in trouble, of which the numbers know nothing.
@@ -518,12 +518,6 @@ class Worker:
             self._ahead |= taken
             batch[:] = [item for item in batch if item.seq not in taken]
             return False
-        if not self._said_that_it_postpones:
-            self._said_that_it_postpones = True
-            say(
-                f"tracker {self.name!r} takes numbers, and does not take the rest for now: "
-                f"{_words(error)}. What it does not take is kept and tried again, and holds up nothing"
-            )
         # In this order: who sees that the numbers are through must see what is not.
         self._works()
         self._note(now=True)
@@ -549,6 +543,8 @@ class Worker:
                 ):
                     self._give_up(item, _words(refusal))
                     refusal = None
+                else:
+                    self._say_that_it_postpones(refusal)
             if refusal is None:
                 self._postponed.remove(number)
             if time.monotonic() >= until:
@@ -556,6 +552,15 @@ class Worker:
         self._postponed.store()
         self._note(now=True)
         return refusal
+
+    def _say_that_it_postpones(self, refusal: BaseException) -> None:
+        """Not at the first refusal: it may have passed before the numbers alone were taken."""
+        if not self._said_that_it_postpones:
+            self._said_that_it_postpones = True
+            say(
+                f"tracker {self.name!r} takes numbers, and does not take the rest for now: "
+                f"{_words(refusal)}. What it does not take is kept and tried again, and holds up nothing"
+            )
 
     def _rest_of(self, number: int) -> _Item | None:
         """What is postponed of the record with that number; None if nothing of it is there any more."""
