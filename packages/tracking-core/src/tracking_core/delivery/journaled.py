@@ -374,9 +374,9 @@ class JournaledLanes:
 
     def end(self, status: Status, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        self._watch.stop()
-        self.sign_off(status)
         try:
+            self._watch.stop()
+            self.sign_off(status)
             self._wait_for_the_end(deadline)
         except BaseException:
             # Ctrl-C, say: whoever is not waited for is named all the same.
