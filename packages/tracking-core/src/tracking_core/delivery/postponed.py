@@ -7,7 +7,6 @@ logged after it does not.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -20,8 +19,7 @@ from tracking_core.delivery.refusals import REFUSALS_BEFORE_DEAD
 from tracking_core.delivery.retry import Backoff
 from tracking_core.errors import JournalError
 from tracking_core.faults import Fault
-from tracking_core.journal import escape, open_regular, read_regular, replace_regular
-from tracking_core.journal.files import CREATE_OR_OPEN
+from tracking_core.journal import append_regular, escape, read_regular, replace_regular
 from tracking_core.journal.layout import make_directory
 from tracking_core.records import Log, Record
 
@@ -37,29 +35,34 @@ def numbers_of(record: Record) -> Log | None:
     """The part of `record` that is numbers: all of it, another record, or None for nothing."""
     if not isinstance(record, Log):
         return None
-    values = _parted(record.values, numbers=True)
-    if len(values) == len(record.values) and _parted(record.values, numbers=False) == {}:
+    numbers, rest = _parted(record.values)
+    if not rest:
         return record
-    return msgspec.structs.replace(record, values=values) if values else None
+    return msgspec.structs.replace(record, values=numbers) if numbers else None
 
 
 def rest_of(record: Record) -> Record:
     """`record` without its numbers."""
     if not isinstance(record, Log):
         return record
-    return msgspec.structs.replace(record, values=_parted(record.values, numbers=False))
+    _, rest = _parted(record.values)
+    return msgspec.structs.replace(record, values=rest)
 
 
-def _parted(values: Mapping[str, Any], *, numbers: bool) -> dict[str, Any]:
-    parted: dict[str, Any] = {}
+def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The numbers in `values`, and the rest of them; an empty dict in there is neither."""
+    numbers: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            inner = _parted(value, numbers=numbers)
-            if inner:
-                parted[key] = inner
-        elif isinstance(value, NUMBERS) is numbers:
-            parted[key] = value
-    return parted
+            for parted, inner in zip((numbers, rest), _parted(value), strict=True):
+                if inner:
+                    parted[key] = inner
+        elif isinstance(value, NUMBERS):
+            numbers[key] = value
+        else:
+            rest[key] = value
+    return numbers, rest
 
 
 class Postponed:
@@ -98,9 +101,7 @@ class Postponed:
         if not new:
             return
         make_directory(self._path.parent)
-        fd = open_regular(self._path, CREATE_OR_OPEN | getattr(os, "O_APPEND", 0))
-        with open(fd, "ab") as file:
-            file.write(b"".join(b"%d\n" % number for number in new))
+        append_regular(self._path, _lines(new))
         if not self._numbers:
             self._wait()
         self._numbers.update(new)
@@ -141,7 +142,7 @@ class Postponed:
 
     def store(self) -> None:
         """Have on disk what is left. A disk that refuses makes a successor try some once more."""
-        lines = b"".join(b"%d\n" % number for number in self._numbers)
+        lines = _lines(self._numbers)
         with contextlib.suppress(OSError, JournalError):
             if lines:
                 replace_regular(self._path, lines)
@@ -150,6 +151,10 @@ class Postponed:
 
     def _wait(self, at_least: float = 0.0) -> None:
         self.not_before = time.monotonic() + max(self._backoff.next(), at_least)
+
+
+def _lines(numbers: Iterable[int]) -> bytes:
+    return b"".join(b"%d\n" % number for number in numbers)
 
 
 def _read(path: Path) -> dict[int, None]:

@@ -3,7 +3,8 @@
 A `Writer` appends opaque records, a `Reader` gives them back in order and says what is missing, a
 `Cursor` remembers how far a consumer has come.  `Blobs` hold large values, `DeadLetters` what a
 tracker refused for good, and the `DrainLock` decides who may move the cursors.  Other files of a
-writer directory are opened by `open_regular`, `read_regular` and `replace_regular`.  The bytes are
+writer directory are opened by `open_regular`, `read_regular`, `append_regular` and
+`replace_regular`.  The bytes are
 specified in ``docs/journal-format.md``.
 """
 
@@ -15,7 +16,12 @@ from tracking_core.journal.frame import MAX_PAYLOAD
 from tracking_core.journal.layout import Owner, escape, owner_alive, read_owner, runs, unescape
 from tracking_core.journal.lock import DrainLock
 from tracking_core.journal.reader import Damage, Entry, Reader
-from tracking_core.journal.regular import open_regular, read_regular, replace_regular
+from tracking_core.journal.regular import (
+    append_regular,
+    open_regular,
+    read_regular,
+    replace_regular,
+)
 from tracking_core.journal.trim import trim
 from tracking_core.journal.writer import Durability, Writer, WriterStatus
 
@@ -34,6 +40,7 @@ __all__ = [
     "Reader",
     "Writer",
     "WriterStatus",
+    "append_regular",
     "escape",
     "open_regular",
     "owner_alive",

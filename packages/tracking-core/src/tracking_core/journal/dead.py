@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from tracking_core.errors import JournalError
 from tracking_core.journal import layout
-from tracking_core.journal.files import CREATE_OR_OPEN, REAL, Files
+from tracking_core.journal.files import REAL, Files
 from tracking_core.journal.frame import MAX_PAYLOAD
-from tracking_core.journal.regular import open_regular, replace_regular
+from tracking_core.journal.regular import append_regular, open_regular, replace_regular
 
 # The largest record in Base64, and a reason as long as any: what is longer was not written here.
 _LONGEST_LINE = 2 * MAX_PAYLOAD
@@ -51,13 +51,7 @@ class DeadLetters:
         line = _line(seq, payload, reason, time.time_ns())
         try:
             layout.make_directory(self.path.parent, files=files)
-            flags = CREATE_OR_OPEN | getattr(os, "O_APPEND", 0)
-            fd = open_regular(self.path, flags, files=files)
-            try:
-                files.fchmod(fd, 0o600)
-                files.write_all(fd, line)
-            finally:
-                files.close(fd)
+            append_regular(self.path, line, files=files)
         except OSError as error:
             reason = error.strerror or str(error)
             raise JournalError(f"cannot keep a dead letter in {self.path}: {reason}") from error

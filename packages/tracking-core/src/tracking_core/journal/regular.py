@@ -14,9 +14,9 @@ import stat
 from pathlib import Path
 
 from tracking_core.errors import DamagedJournal, JournalError
-from tracking_core.journal.files import CREATE, READ, REAL, Files
+from tracking_core.journal.files import CREATE, CREATE_OR_OPEN, READ, REAL, Files
 
-__all__ = ["SMALL", "open_regular", "read_regular", "replace_regular"]
+__all__ = ["SMALL", "append_regular", "open_regular", "read_regular", "replace_regular"]
 
 SMALL = 16 * 1024 * 1024
 """Bytes that a file which is read whole may have: notes take a few hundred."""
@@ -81,6 +81,20 @@ def read_regular(path: Path, most: int = SMALL, *, files: Files = REAL) -> bytes
         if size > most:
             raise DamagedJournal(f"{path} has {size} bytes, and such a file has {most} at most")
         return files.pread(fd, size, 0)
+    finally:
+        files.close(fd)
+
+
+def append_regular(path: Path, data: bytes, *, files: Files = REAL) -> None:
+    """Add `data` to the end of a private file, which is made if there is none.
+
+    Raises:
+        JournalError, OSError: as `open_regular`, or the disk refuses.
+    """
+    fd = open_regular(path, CREATE_OR_OPEN | getattr(os, "O_APPEND", 0), files=files)
+    try:
+        files.fchmod(fd, 0o600)
+        files.write_all(fd, data)
     finally:
         files.close(fd)
 
