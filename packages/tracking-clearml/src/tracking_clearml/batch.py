@@ -16,7 +16,7 @@ from tracking_clearml.errors import ClearMLServerError
 from tracking_clearml.events import MediaFile
 from tracking_clearml.samples import Sample
 from tracking_clearml.stores import Store
-from tracking_core.files import Found, Unkept, as_text, files_of, in_words, open_file, size_text
+from tracking_core.files import Found, Unkept, as_text, files_of, in_words, open_file, too_large
 from tracking_core.names import escape, shortened
 from tracking_core.records import LoggedFile
 
@@ -147,10 +147,7 @@ class Batch:
                 raise
             said = f"the file server refuses it (HTTP {error.status_code})"
             if error.status_code in TOO_LARGE:
-                said = (
-                    f"{size_text(os.path.getsize(path))} are more than the file server, or a proxy before "
-                    f"it, takes at once (HTTP {error.status_code})"
-                )
+                said = too_large(os.path.getsize(path), "the file server", error.status_code)
             self._reject(key, path, said)
             return False
         except Unkept as reason:

@@ -31,7 +31,7 @@ from tracking_comet_ml.layout import STATUS
 from tracking_comet_ml.messages import Messages
 from tracking_comet_ml.settings import Settings, imported
 from tracking_core.faults import TOO_LARGE, fault_of, status_of
-from tracking_core.files import size_text
+from tracking_core.files import too_large
 from tracking_core.names import unescape
 from tracking_core.network import causes
 from tracking_core.records import Status
@@ -267,7 +267,7 @@ class OnlineSession:
         # The text of the error may hold the value, and a value may be a secret.
         said = f"Comet refuses it (HTTP status {status})"
         if status in TOO_LARGE:
-            said = f"{size_text(_size(value))} are more than Comet, or a proxy before it, takes at once (HTTP status {status})"
+            said = too_large(_size(value), "Comet", status)
         return [(unescape(name), value, said)]
 
     def _require_experiment(self, refusal: Exception) -> None:

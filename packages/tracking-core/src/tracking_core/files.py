@@ -43,6 +43,7 @@ __all__ = [
     "open_file",
     "read_file",
     "size_text",
+    "too_large",
     "whole_file",
 ]
 
@@ -696,6 +697,15 @@ def inner_path(path: str, allowed: re.Pattern[str]) -> str:
 def as_text(path: str) -> str:
     """`path` with what is no text in it (bytes that are no UTF-8) escaped, and else as it is."""
     return _NO_TEXT.sub(lambda found: f"_x{ord(found[0]):X}_", path)
+
+
+def too_large(size: int, place: str, status: int) -> str:
+    """Why `place` does not keep a file or a value of so many bytes, which an HTTP `status` said.
+
+    >>> too_large(12_000_000, "Comet", 413)
+    '12.0 MB are more than Comet, or a proxy before it, takes at once (HTTP 413)'
+    """
+    return f"{size_text(size)} are more than {place}, or a proxy before it, takes at once (HTTP {status})"
 
 
 def size_text(size: int) -> str:
