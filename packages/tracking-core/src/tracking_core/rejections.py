@@ -12,14 +12,24 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import NamedTuple
 
 from tracking_core.errors import TrackingWarning, let_through
 from tracking_core.redaction import redacted
 
-__all__ = ["Place", "Rejection", "Rejections", "listen", "say", "speak_for", "tell", "users_line"]
+__all__ = [
+    "Place",
+    "Rejection",
+    "Rejections",
+    "first_few",
+    "listen",
+    "say",
+    "speak_for",
+    "tell",
+    "users_line",
+]
 
 logger = logging.getLogger("tracking")
 
@@ -103,6 +113,17 @@ class Rejections:
     def changes(self) -> Mapping[Rejection, int]:
         """How often each kind of value was taken, but not as it was."""
         return dict(self._changes)
+
+
+def first_few(words: Iterable[str], most: int = 3) -> str:
+    """The first of `words` for a sentence, and how many more there are.
+
+    >>> first_few(["'a'", "'b'", "'c'", "'d'", "'e'"])
+    "'a', 'b', 'c' and 2 more"
+    """
+    given = list(words)
+    more = f" and {len(given) - most} more" if len(given) > most else ""
+    return ", ".join(given[:most]) + more
 
 
 def say(message: str) -> None:

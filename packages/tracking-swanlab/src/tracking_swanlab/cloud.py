@@ -30,6 +30,7 @@ from swanlab.sdk.internal.pkg.timer import Timer
 from tracking_core.delivery.retry import Backoff, spread
 from tracking_core.faults import status_of
 from tracking_core.network import retry_after_of
+from tracking_core.rejections import first_few
 from tracking_swanlab.errors import (
     OFFLINE,
     SwanLabArrivalError,
@@ -51,7 +52,6 @@ LONGEST_TURN_OF_FILES = 5.0  # seconds: the next numbers wait for it
 LONGEST_END = 10.0  # seconds, for sending what is left, before it is tried anew
 MOST_RECORDS = 5000  # of one round of requests
 MOST_FILES = 100  # likewise
-MOST_NAMED = 3
 HEARTBEAT = 600  # seconds: the library's own
 
 _logging_in = threading.Lock()  # the library has one login for the whole process
@@ -232,10 +232,8 @@ class Cloud:
 
     def _what_is_left(self) -> str:
         if not self._numbers.unarrived and self._files.left:
-            keys = list(dict.fromkeys(map(key_of, self._files.left)))
-            named = ", ".join(map(repr, keys[:MOST_NAMED]))
-            more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
-            return f"all numbers, and not {named}{more}, have"
+            named = first_few(map(repr, dict.fromkeys(map(key_of, self._files.left))))
+            return f"all numbers, and not {named}, have"
         return "not all of the run has"
 
     def _ended(self, finish: Any) -> bool:

@@ -19,8 +19,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from tracking_core.faults import REFUSED_CONTENT
 from tracking_core.plain import text
-from tracking_core.rejections import say
+from tracking_core.rejections import first_few, say
 from tracking_wandb.errors import WandBArrivalError
 from tracking_wandb.reader import Segment, native_step, segments_of
 from tracking_wandb.remote import Remote
@@ -33,9 +34,8 @@ SECONDS = 300.0  # for ``wandb sync``; what it has sent by then has arrived
 STOPPED = f"wandb sync was stopped after {SECONDS:.0f} s"
 SECONDS_TO_SHOW = 1.0, 2.0, 4.0  # between two looks, for a server that shows rows a while later
 FOLDER = "rest"
-MOST_NAMED = 3
 
-_FOR_GOOD = re.compile(r"HTTP (400|413|414|415|422|431)\b")
+_FOR_GOOD = re.compile(rf"HTTP ({'|'.join(map(str, sorted(REFUSED_CONTENT)))})\b")
 
 # What says something of the row behind it alone; all else says something of the run.
 _OF_A_ROW = frozenset({"files", "artifact", "output", "output_raw", "stats", "final"})
@@ -113,9 +113,7 @@ def bring(settings: Any, run: Mapping[str, Any], *, ended: bool) -> None:
 
 def _named(files: Mapping[str, str]) -> str:
     """Files with the reasons why they are not there, in words."""
-    shown = [f"{name!r} ({reason})" for name, reason in list(files.items())[:MOST_NAMED]]
-    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    return ", ".join(shown) + more
+    return first_few([f"{name!r} ({reason})" for name, reason in files.items()])
 
 
 def _lacking(remote: Remote, segments: Sequence[Segment]) -> list[set[int]]:
