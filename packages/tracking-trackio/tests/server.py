@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 # The server that `trackio show` starts gets a socket that listens already: whoever connects waits
 # in its queue until it is up.
 PROGRAM = """
@@ -56,3 +58,8 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def wait_for(server: Server) -> None:
+    """Its socket listens already: the answer comes as soon as it is up."""
+    assert httpx.get(f"{server.url}/version", timeout=120).status_code == 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,16 +14,6 @@ from tracking_core.testing import OutageMatrix, Run
 from tracking_trackio import read_run
 
 from .server import TOKEN, Server
-from .test_server import wait_for
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    wait_for(server)
-    yield server
-    server.stop()
 
 
 class TestOutages(OutageMatrix):

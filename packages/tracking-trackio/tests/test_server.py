@@ -28,19 +28,10 @@ from tracking_trackio import (
 )
 
 from .proxy import Proxy
-from .server import TOKEN, Server
+from .server import TOKEN, Server, wait_for
 from .test_conformance import LANDS
 
 NOW = 1_760_000_000.1
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    server.start()
-    wait_for(server)
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -432,8 +423,3 @@ def test_the_dashboard_gets_what_it_draws(address: str, server: Server, tmp_path
     assert numpy.array_equal(
         pixels_of(read(tracker, tmp_path).media("i")[0]), numpy.zeros((2, 3, 1))
     )
-
-
-def wait_for(server: Server) -> None:
-    """Its socket listens already: the answer comes as soon as it is up."""
-    assert httpx.get(f"{server.url}/version", timeout=120).status_code == 200
