@@ -147,6 +147,14 @@ def connected(gateway: Gateway) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=10)
 
 
+def streaming(client: http.client.HTTPConnection) -> http.client.HTTPResponse:
+    """An answer of which the first half has come."""
+    client.request("GET", "/stream")
+    answer = client.getresponse()
+    assert answer.read(5) == b"first"
+    return answer
+
+
 def got(client: http.client.HTTPConnection, path: str = "/") -> tuple[int, bytes]:
     client.request("GET", path)
     answer = client.getresponse()
@@ -178,9 +186,7 @@ class TestPassesOn:
     def test_a_stream_while_it_comes(
         self, gateway: Gateway, client: http.client.HTTPConnection, behind: Behind
     ) -> None:
-        client.request("GET", "/stream")
-        answer = client.getresponse()
-        assert answer.read(5) == b"first"
+        answer = streaming(client)
         behind.goes_on.set()
         assert answer.read() == b"second"
 
@@ -262,9 +268,7 @@ class TestFaults:
     def test_down_in_the_middle_of_an_answer(
         self, gateway: Gateway, client: http.client.HTTPConnection, behind: Behind
     ) -> None:
-        client.request("GET", "/stream")
-        answer = client.getresponse()
-        assert answer.read(5) == b"first"
+        answer = streaming(client)
         gateway.play(Down())
         with pytest.raises((ConnectionError, http.client.IncompleteRead)):
             answer.read()
